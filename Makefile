@@ -1,0 +1,77 @@
+# Thin targets. What they do stands in molecule/shared (the lab), playbooks/ and tests/. Prerequisites: root, git, make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# The prefix of the lab's containers: gh for the demo, ght for tests, so that both can be up.
+GH_LAB ?= gh
+PLAYBOOK = GH_LAB=$(GH_LAB) $(BIN)/ansible-playbook -i inventories/lab
+
+.PHONY: help
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools ## Build the lab, run site.yml on it, send mail through it, and leave it up
+	$(PLAYBOOK) molecule/shared/create.yml molecule/shared/prepare.yml playbooks/site.yml
+	$(PLAYBOOK) molecule/shared/demo.yml
+
+.PHONY: converge
+converge: tools ## Run site.yml once more on the demo's lab
+	$(PLAYBOOK) playbooks/site.yml
+
+.PHONY: test
+test: lint unit sanity molecule ## Run every test; each stage says how long it took
+
+.PHONY: lint
+lint: tools ## Check style: Python, YAML, roles, docs, changelog
+	@tests/stage lint
+
+.PHONY: unit
+unit: tools ## Run the unit tests
+	@tests/stage unit
+
+.PHONY: sanity
+sanity: tools ## Run ansible-test sanity
+	@tests/stage sanity
+
+.PHONY: molecule
+molecule: tools ## Run the modules on real programs, converge a lab of its own (prefix ght) and ask its daemons
+	@tests/stage molecule
+
+.PHONY: stress
+stress: tools ## Try to break things, for long: kill what writes, crowd what serves
+	@tests/stage stress
+
+.PHONY: bench
+bench: tools ## Measure what has a limit, and print it as a table
+	@tests/stage bench
+
+.PHONY: docs
+docs: tools ## Write docs/roles/ from the roles' argument_specs
+	@PATH=$(CURDIR)/$(BIN):$$PATH python tests/docs.py
+
+.PHONY: tools
+tools: .lab/packages .venv/done ## Install what the targets need: Debian packages and a virtual environment
+
+# What was missing is written down, so that distclean takes away no more than this.
+.lab/packages: tests/packages.txt
+	tests/packages install $@
+
+.venv/done: pyproject.toml | .lab/packages
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'pip>=25.1'
+	$(BIN)/pip install --quiet --group dev
+	touch $@
+
+.PHONY: clean
+clean: ## Remove the labs of the demo and of the tests
+	@if [ -e .venv/done ]; then \
+	  for lab in gh ght; do GH_LAB=$$lab $(BIN)/ansible-playbook -i inventories/lab molecule/shared/destroy.yml; done; \
+	  GH_LAB=ght $(BIN)/ansible-playbook -i molecule/modules/hosts.yml molecule/modules/destroy.yml; fi
+
+.PHONY: distclean
+distclean: clean ## Remove also images, virtual environment, caches and the packages that were installed
+	-[ ! -x "$$(command -v podman)" ] || podman images --quiet --filter label=gatehouse | xargs --no-run-if-empty podman rmi --force
+	tests/packages remove .lab/packages
+	rm -rf .venv .lab .cache .ansible .hypothesis .pytest_cache .ruff_cache *.tar.gz
