@@ -1,0 +1,169 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a DKIM key grows old: which step is next for each key, and when. No I/O, no clock, no Ansible.
+
+A key's stages are `published` (in DNS, signs nothing yet), `signing`, `retired` (signs no more, but mail that it signed
+is under way, and verified with what is in DNS) and `removed` (gone from DNS and from its gateway; its line stays, lest
+its selector be used again). A *lane* is what needs one signing key at any time: a gateway, a domain or one sender of
+it, a type of key. The first key of a lane is made by role opendkim, and signs at once.
+
+The state is mail_dkim, nothing else, so that a run that was interrupted is taken up by the next one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dns, _outgoing
+
+_SINCE = "%Y-%m-%dT%H:%M:%SZ"
+
+Key = dict[str, Any]
+Lane = tuple[str, str, Optional[str], str, str]  # host, domain, sender (None: the domain), type, base of its selectors
+
+
+def plan(
+    model: Mapping[str, Any], now: datetime.datetime, shown: Collection[tuple[str, str]], start: bool = False
+) -> dict[str, Any]:
+    """The next step of each key, and what mail_dkim becomes when those that are due are taken.
+
+    shown: the (domain, selector) that every authoritative server shows as wanted. start: give each signing key a
+    successor now, however young it is.
+
+    steps: for each key that has one, domain, host, type, selector; do ("make", "sign", "retire" or "remove"); at, the
+        earliest time; due, whether it is taken now; waits_for, in words, empty when due.
+    make: the keys to be made now on their gateways by role opendkim, in the shape of its opendkim_keys, with the host.
+    keys: mail_dkim after the steps that are due, but for the keys to be made.
+    text: the steps in words, a line each.
+    """
+    waits = model["dkim_rotation"]
+    lanes = _lanes(model)
+    used = {(key["domain"], key["selector"]) for key in model["dkim"]}
+    steps: list[dict[str, Any]] = []
+    for key in model["dkim"]:
+        near = lanes.get((key["host"], key["domain"], key["type"]), {})
+        own = next((lane for lane in near if _outgoing.descends(key["selector"], lane[-1])), None)
+        if own:
+            near[own].append(key)
+        elif key["stage"] in ("published", "signing"):
+            steps.append(_step(key, "retire", now, ""))  # its gateway, domain or sender has left the site
+        if key["stage"] == "retired":
+            at = _after(key, waits["retired"])
+            steps.append(_step(key, "remove", at, _until(now, at, "mail that it signed may still be under way")))
+    for lane, keys in (pair for near in lanes.values() for pair in near.items()):
+        steps += _steps_of_lane(lane, keys, waits, now, shown, used, start)
+
+    steps.sort(key=lambda step: (not step["due"], step["at"], step["domain"], step["selector"]))
+    due = [step for step in steps if step["due"]]
+    stages = {"sign": "signing", "retire": "retired", "remove": "removed"}
+    moved = {(step["domain"], step["selector"]): stages[step["do"]] for step in due if step["do"] != "make"}
+    return {
+        "steps": steps,
+        "text": [
+            f"{step['selector']}._domainkey.{step['domain']} ({step['type']}, {step['host']}): {step['do']} "
+            + (f"from {step['at']} on: {step['waits_for']}" if step["waits_for"] else "now")
+            for step in steps
+        ],
+        "make": [
+            {
+                **{key: step[key] for key in ("domain", "host", "sender", "type", "selector")},
+                "stage": "published",
+                "public": None,
+            }
+            for step in due
+            if step["do"] == "make"
+        ],
+        "keys": [_moved(key, moved.get((key["domain"], key["selector"])), now) for key in model["dkim"]],
+    }
+
+
+def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[Lane, list[Key]]]:
+    """By host, domain and type the lanes there, each without a key yet."""
+    return {
+        (gateway["name"], domain["name"], kind): {
+            (gateway["name"], domain["name"], sender, kind, base): []
+            for sender, base in _outgoing.bases(
+                model["dkim_senders"], gateway["name"].partition(".")[0], domain["name"]
+            ).items()
+        }
+        for domain in model["dns"]["domains"]
+        for gateway in model["gateways"]
+        for kind in _dns.SUFFIXES
+    }
+
+
+def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """The (domain, selector) whose record, and whose zone's servers, are in no difference of dns_check."""
+    zones = _dns.Zones(model)
+    wrong = {difference["name"] for difference in differences if difference["kind"] == "DKIM"}
+    ill = {difference["zone"] for difference in differences if difference["kind"] in ("server", "DNSSEC")}
+    return {
+        (key["domain"], key["selector"])
+        for key in model["dkim"]
+        if f"{key['selector']}._domainkey.{key['domain']}" not in wrong
+        and zones.of(key["domain"], key["domain"]) not in ill
+    }
+
+
+def _steps_of_lane(
+    lane: Lane,
+    keys: Sequence[Key],
+    waits: Mapping[str, int],
+    now: datetime.datetime,
+    shown: Collection[tuple[str, str]],
+    used: set[tuple[str, str]],
+    start: bool,
+) -> list[dict[str, Any]]:
+    domain = lane[1]
+    signing = [key for key in keys if key["stage"] == "signing"]
+    waiting = [key for key in keys if key["stage"] == "published"]
+    if waiting:
+        successor = max(waiting, key=lambda key: (key["since"], key["selector"]))
+        at = _after(successor, waits["published"])
+        why = _until(now, at, "every resolver may have forgotten that it was not there")
+        if not why and (domain, successor["selector"]) not in shown:
+            why = "not every authoritative server shows its record"
+        # One key takes over from another at the same moment: the gateway reads both from one KeyTable.
+        others = [key for key in signing + waiting if key is not successor]
+        return [_step(successor, "sign", at, why), *(_step(key, "retire", at, why) for key in others)]
+    if signing:
+        newest = max(signing, key=lambda key: (key["since"], key["selector"]))
+        at = now if start else _after(newest, waits["lifetime"])
+        successor = {**newest, "sender": lane[2], "selector": _selector(lane, used, max(at, now))}
+        make = _step(successor, "make", at, _until(now, at, f"{newest['selector']} is young enough"))
+        return [make, *(_step(key, "retire", now, "") for key in signing if key is not newest)]
+    return []
+
+
+def _selector(lane: Lane, used: set[tuple[str, str]], now: datetime.datetime) -> str:
+    """What the lane's selectors begin with, the month, and a number where the month was used before."""
+    _host, domain, _sender, kind, base = lane
+    numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (f"{base}-{now:%Y%m}{number}{_dns.SUFFIXES[kind]}" for number in numbers)
+    return next(name for name in names if (domain, name) not in used)
+
+
+def _step(key: Mapping[str, Any], do: str, at: datetime.datetime, why: str) -> dict[str, Any]:
+    named = {name: key[name] for name in ("domain", "host", "type", "selector")}
+    return {**named, "sender": key.get("sender"), "do": do, "at": f"{at:{_SINCE}}", "due": not why, "waits_for": why}
+
+
+def _after(key: Mapping[str, Any], seconds: int) -> datetime.datetime:
+    return moment(key["since"]) + datetime.timedelta(seconds=seconds)
+
+
+def _until(now: datetime.datetime, at: datetime.datetime, why: str) -> str:
+    return why if now < at else ""
+
+
+def moment(text: str) -> datetime.datetime:
+    """The time that a key's `since` says; ValueError or TypeError where it is none."""
+    return datetime.datetime.strptime(text, _SINCE).replace(tzinfo=datetime.timezone.utc)
+
+
+def _moved(key: Mapping[str, Any], stage: Optional[str], now: datetime.datetime) -> Key:
+    return {**key, "stage": stage, "since": f"{now:{_SINCE}}"} if stage else dict(key)

@@ -1,0 +1,389 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DNS records as data: from the model to records, from records to text, and how they differ from what servers say.
+
+No I/O and no Ansible. A *record* is a dictionary:
+
+    zone    the zone it is published in, such as "example.org"
+    name    its owner, in full and without a trailing dot
+    type    "MX", "A", "AAAA", "PTR", "TXT" or "CAA"
+    kind    what it is for: the type, or for TXT "SPF", "DKIM", "DMARC", or "report" (who may send DMARC reports here)
+    ttl     seconds
+    value   the RDATA in RFC 1035's words; of TXT the text, in one piece and without quotes; None while nobody knows it
+            yet, because the DKIM key was not made
+
+A record that others may have too is theirs: of a set that several may write to, such as all TXT records of a name, only
+those of our kind are looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import permutations
+from typing import Any, Optional
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
+
+STRING = 255  # octets of one string of a TXT record: RFC 1035 3.3.14
+
+SUFFIXES = {"rsa": "", "ed25519": "-ed"}  # of selectors, by the type of the key
+NOT_MADE = "no key yet; run site.yml with --tags opendkim"
+
+Record = dict[str, Any]
+Strings = tuple[str, ...]  # of a TXT record, escaped as in a zone file; of others the RDATA as the one string
+Place = tuple[str, str]  # name and type: what a server is asked for
+Server = Hashable  # one address of a server, whose str() names it for people
+Found = Mapping[Place, Sequence[Strings]]
+
+
+# From the model to records
+
+
+class Zones:
+    """Which zone a name lies in: the longest that the inventory names, or else a guess."""
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        self.named = {zone["name"] for zone in model["dns"]["zones"]}
+        self.domains = {domain["name"] for domain in model["domains"]}
+
+    def of(self, name: str, otherwise: str) -> str:
+        """The longest zone of mail_dns_zones around the name; else its shortest mail domain; else the third word."""
+        domain = ""
+        around = name
+        while around:
+            if around in self.named:
+                return around
+            if around in self.domains:
+                domain = around
+            around = around.partition(".")[2]
+        return domain or otherwise
+
+
+def records(model: Mapping[str, Any]) -> list[Record]:
+    """All records that the site needs: of its domains, of its gateways' own names and addresses.
+
+    model: that of any host of the site.
+    """
+    zones = Zones(model)
+    exchangers = [f"{gateway['preference']} {gateway['name']}." for gateway in model["gateways"]]
+    keys = _keys(model)
+    wanted: list[Record] = []
+    for domain in model["dns"]["domains"]:
+        wanted += _of_domain(domain, model["dns"]["ttl"], exchangers, keys[domain["name"]], zones)
+    for gateway in model["gateways"]:
+        wanted += _of_gateway(gateway, model["dns"], zones)
+    return wanted
+
+
+def _record(zone: str, name: str, rdtype: str, kind: str, ttl: int, value: Optional[str]) -> Record:
+    return {"zone": zone, "name": name, "type": rdtype, "kind": kind, "ttl": ttl, "value": value}
+
+
+def _of_domain(
+    domain: Mapping[str, Any], ttl: int, exchangers: Sequence[str], keys: Iterable[Mapping[str, Any]], zones: Zones
+) -> list[Record]:
+    name = domain["name"]
+    zone = zones.of(name, name)
+    tested = "t=y; " if domain["dkim_test"] else ""
+    return [
+        *[_record(zone, name, "MX", "MX", ttl, value) for value in exchangers],
+        _record(zone, name, "TXT", "SPF", ttl, domain["spf"]),
+        _record(zone, "_dmarc." + name, "TXT", "DMARC", ttl, domain["dmarc"]),
+        *[_record(zone, name, "CAA", "CAA", ttl, value) for value in domain["caa"]],
+        *[
+            _record(
+                zone,
+                f"{key['selector']}._domainkey.{name}",
+                "TXT",
+                "DKIM",
+                ttl,
+                f"v=DKIM1; k={key['type']}; {tested}p={key['public']}" if key["public"] else None,
+            )
+            for key in keys
+        ],
+        *[
+            _record(zones.of(to, to), f"{name}._report._dmarc.{to}", "TXT", "report", ttl, "v=DMARC1")
+            for to in domain["reports"]
+        ],
+    ]
+
+
+def _keys(model: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """{domain: the keys that it publishes}, those that are not there yet at the end, without a public part."""
+    keys: dict[str, list[Mapping[str, Any]]] = {domain["name"]: [] for domain in model["dns"]["domains"]}
+    for key in model["dkim"]:
+        if key["stage"] != "removed" and key["domain"] in keys:
+            keys[key["domain"]].append(key)
+    hosts = [gateway["name"] for gateway in model["gateways"]]
+    lanes = {(host, kind): host.partition(".")[0] + suffix for host in hosts for kind, suffix in SUFFIXES.items()}
+    for domain, there in keys.items():
+        covered = {
+            (key["host"], key["type"])
+            for key in there
+            if key["stage"] != "retired" and key["selector"].startswith(lanes.get((key["host"], "rsa"), ""))
+        }
+        there += [
+            {"domain": domain, "host": host, "type": kind, "selector": lanes[host, kind], "public": ""}
+            for host, kind in lanes
+            if (host, kind) not in covered
+        ]
+    return keys
+
+
+def _of_gateway(gateway: Mapping[str, Any], dns: Mapping[str, Any], zones: Zones) -> list[Record]:
+    name, ttl = gateway["name"], dns["ttl"]
+    zone = zones.of(name, name.partition(".")[2])
+    wanted = []
+    # Without a better word, reverse zones are those of a /24 and a /64.
+    for rdtype, address, host_labels in (("A", gateway["ipv4"], 1), ("AAAA", gateway["ipv6"], 16)):
+        if address:
+            wanted.append(_record(zone, name, rdtype, rdtype, ttl, address))
+            pointer = ipaddress.ip_address(address).reverse_pointer
+            reverse = zones.of(pointer, pointer.split(".", host_labels)[-1])
+            wanted.append(_record(reverse, pointer, "PTR", "PTR", ttl, name + "."))
+    # For the name in HELO, which stands for the sender of a bounce: RFC 7208 2.3
+    wanted.append(_record(zone, name, "TXT", "SPF", ttl, f"{_spf.VERSION} a -all"))
+    return wanted + [_record(zone, name, "CAA", "CAA", ttl, value) for value in dns["caa"]]
+
+
+def former_records(model: Mapping[str, Any]) -> list[Record]:
+    """Records that must be gone: those of removed DKIM keys."""
+    zones = Zones(model)
+    return [
+        _record(
+            zones.of(key["domain"], key["domain"]),
+            f"{key['selector']}._domainkey.{key['domain']}",
+            "TXT",
+            "DKIM",
+            model["dns"]["ttl"],
+            f"v=DKIM1; k={key['type']}; p={key['public']}",
+        )
+        for key in model["dkim"]
+        if key["stage"] == "removed"
+    ]
+
+
+# From records to text
+
+
+def quoted(text: str) -> str:
+    """The text as strings of a zone file, each of at most 255 octets (RFC 1035 3.3.14, 5.1)."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        if len(text) <= STRING:
+            return f'"{text}"'
+        return '"' + '" "'.join([text[start : start + STRING] for start in range(0, len(text), STRING)]) + '"'
+    octets = text.encode()
+    parts = [octets[start : start + STRING] for start in range(0, len(octets), STRING)]
+    return " ".join(f'"{escaped(part)}"' for part in parts)
+
+
+def escaped(octets: bytes) -> str:
+    """Octets as they stand between the quotes of a zone file (RFC 1035 5.1)."""
+    return "".join(
+        f"\\{chr(octet)}" if octet in b'"\\' else chr(octet) if 32 <= octet < 127 else f"\\{octet:03}"
+        for octet in octets
+    )
+
+
+def zone_texts(wanted: Iterable[Record]) -> dict[str, str]:
+    """{zone: the lines of its file, for $INCLUDE or to be appended}, records in the order given."""
+    texts: dict[str, list[str]] = {}
+    for record in wanted:
+        zone, name, rdtype, value = record["zone"], record["name"], record["type"], record["value"]
+        lines = texts.get(zone)
+        if lines is None:
+            lines = texts[zone] = [f"$ORIGIN {zone}.\n"]
+        owner = "@" if name == zone else name[: -len(zone) - 1]
+        if value is None:
+            lines.append(f"; {owner} {rdtype}: {NOT_MADE}\n")
+        else:
+            rdata = quoted(value) if rdtype == "TXT" else value
+            lines.append(f"{owner} {record['ttl']} IN {rdtype} {rdata}\n")
+    return {zone: "".join(lines) for zone, lines in texts.items()}
+
+
+def line(record: Record) -> str:
+    """The record in one line for a person or a web panel: name, TTL, type, value; a TXT's text as it is."""
+    if record["value"] is None:
+        return f"# {record['name']} {record['type']}: {NOT_MADE}"
+    return f"{record['name']} {record['ttl']} {record['type']} {record['value']}"
+
+
+# What servers say
+
+
+def by_zone(wanted: Iterable[Record]) -> dict[str, list[Record]]:
+    """{zone: its records}, in the order given."""
+    zones: dict[str, list[Record]] = {}
+    for record in wanted:
+        zones.setdefault(record["zone"], []).append(record)
+    return zones
+
+
+def places(wanted: Iterable[Record]) -> list[Place]:
+    """What to ask for, each once, in the order of the records."""
+    return list(dict.fromkeys((record["name"], record["type"]) for record in wanted))
+
+
+def compare(wanted: Sequence[Record], former: Sequence[Record], found: Found) -> list[dict[str, Any]]:
+    """How the records that one server has differ from those wanted; a place that is not in `found` is passed over.
+
+    former: records of ours that are wanted no longer; only they themselves are reported, whatever else is there.
+
+    A difference has zone, name, type and kind; a problem ("missing", "wrong", "split", "duplicate", "unexpected",
+    "obsolete", "unmade"); `wanted` and `found`, lists of values; `add`, the records, and `remove`, lists of strings,
+    which together mend it; `words`, and `todo`.
+    """
+    differences = []
+    together: dict[tuple[str, str, str], list[Record]] = {}
+    for record in wanted:
+        together.setdefault((record["name"], record["type"], record["kind"]), []).append(record)
+    for (name, kind_of_record, kind), ours in together.items():
+        there = found.get((name, kind_of_record))
+        if there is not None:
+            differences += _compare_set(kind, ours, there)
+    for record in former:
+        place = (record["name"], record["type"])
+        if (*place, record["kind"]) in together:
+            continue
+        whole = record["kind"] == "DKIM"  # the selector is ours, whatever its text says besides, such as t=y
+        rdata = [strings for strings in found.get(place, ()) if whole or "".join(strings) == record["value"]]
+        if rdata:
+            differences.append(_difference(record, "obsolete", [], rdata))
+    return differences
+
+
+def _is_ours(kind: str, strings: Strings) -> bool:
+    """Whether a record found at a place is of the kind looked for, and so for us to judge."""
+    text = "".join(strings)
+    if kind == "SPF":
+        return _spf.is_spf(text)
+    if kind in ("DMARC", "report"):
+        return text.replace(" ", "").lower().startswith("v=dmarc1")
+    return True
+
+
+def _compare_set(kind: str, ours: Sequence[Record], there: Sequence[Strings]) -> list[dict[str, Any]]:
+    first = ours[0]
+    if first["value"] is None:
+        return [_difference(first, "unmade", [], [])]
+    rdata = [strings for strings in there if _is_ours(kind, strings)]
+    missing = [record for record in ours if record["value"] not in map("".join, rdata)]
+    values = {record["value"] for record in ours}
+    more = [strings for strings in rdata if "".join(strings) not in values]
+    if not missing and not more:
+        return []
+    if first["type"] != "TXT":
+        problem = "wrong" if missing and more else "missing" if missing else "unexpected"
+        return [_difference(first, "duplicate" if kind == "PTR" and not missing else problem, missing, more)]
+    if not missing:
+        return [_difference(first, "duplicate", [], more)]
+    pieces = _pieces_of(first["value"], there)
+    if pieces:
+        return [_difference(first, "split", missing, pieces)]
+    return [_difference(first, ("missing", "wrong", "duplicate")[min(len(more), 2)], missing, more)]
+
+
+def _pieces_of(value: str, there: Sequence[Strings]) -> list[Strings]:
+    """The records that together hold the value, but cut or joined in a way that changes it; none if there are none."""
+    squeezed = _squeezed(value)
+    for strings in there:
+        if _squeezed("".join(strings)) == squeezed:
+            return [strings]
+    if len(there) <= 4:  # more pieces than a key could be cut into are somebody's records
+        for count in range(2, len(there) + 1):
+            for some in permutations(there, count):
+                if _squeezed("".join("".join(strings) for strings in some)) == squeezed:
+                    return list(some)
+    return []
+
+
+def _squeezed(text: str) -> str:
+    """Without what panels and people put in when they cut a text into strings."""
+    return "".join(character for character in text if character not in ' \t"()\\')
+
+
+_WORDS = {
+    "missing": ("is missing", "add {wanted}"),
+    "wrong": ("is wrong: found {found}", "replace it by {wanted}"),
+    "split": ("was cut into strings wrongly: found {found}", "replace it by {wanted}, as one record"),
+    "duplicate": ("is there more than once, which makes receivers take none: found {found}", "remove {found}"),
+    "unexpected": ("has a record that the inventory does not: {found}", "remove {found}, or write it in the inventory"),
+    "obsolete": ("is wanted no longer: found {found}", "remove {found}"),
+    "unmade": ("cannot be published yet, since its key was not made", "run site.yml with --tags opendkim"),
+}
+
+
+def _difference(record: Record, problem: str, missing: Sequence[Record], more: Sequence[Strings]) -> dict[str, Any]:
+    wanted = [each["value"] for each in missing]
+    found = ["".join(strings) for strings in more]
+    what = f"{record['kind']} record" if record["kind"] != "report" else "leave to send DMARC reports"
+    words, todo = _WORDS[problem]
+    if problem == "duplicate" and wanted:
+        todo += ", and add {wanted}"
+    shown = {
+        "wanted": " and ".join(map(str, wanted)),
+        "found": " and ".join(" ".join(f'"{string}"' for string in strings) for strings in more),
+    }
+    return {
+        **{key: record[key] for key in ("zone", "name", "type", "kind")},
+        "problem": problem,
+        "wanted": wanted,
+        "found": found,
+        "add": list(missing),
+        "remove": [list(strings) for strings in more],
+        "words": f"{record['name']}: the {what} {words.format(**shown)}",
+        "todo": todo.format(**shown),
+    }
+
+
+def merge(
+    differences: Mapping[Server, Sequence[dict[str, Any]]], serials: Mapping[Server, int], zone: str
+) -> list[dict[str, Any]]:
+    """One zone's differences of all its servers, each once, with the servers that have it.
+
+    differences, serials: by server; all servers are in both. What differs only at servers that are behind the newest
+    one is told as one difference of each such server, "stale": the remedy is a transfer, not another record.
+    """
+    latest = newest(serials.values())
+    together: dict[str, dict[str, Any]] = {}
+    for server, found in differences.items():
+        for difference in found:
+            entry = together.setdefault(difference["words"], {**difference, "servers": []})
+            entry["servers"].append(str(server))
+    current = {str(server) for server, number in serials.items() if number == latest}
+    merged = []
+    behind: set[str] = set()
+    for entry in together.values():
+        if current & set(entry["servers"]):
+            if len(entry["servers"]) < len(serials):
+                entry["words"] += f" (at {', '.join(entry['servers'])} only)"
+            merged.append(entry)
+        else:
+            behind.update(entry["servers"])
+    for server, number in serials.items():
+        if str(server) in behind:
+            words = f"is stale: it has serial {number} where others have {latest}"
+            todo = "look why it does not fetch the zone, or wait for it"
+            merged.append(server_difference(zone, str(server), "stale", words, todo))
+    return merged
+
+
+def server_difference(zone: str, server: str, problem: str, words: str, todo: str) -> dict[str, Any]:
+    """A difference that is about a server of a zone, or about all of them, and not about a record."""
+    return {
+        "zone": zone, "name": zone, "type": "SOA", "kind": "server", "problem": problem, "wanted": [], "found": [],
+        "add": [], "remove": [], "servers": [server] if server else [],
+        "words": f"zone {zone}: {f'server {server} ' if server else ''}{words}", "todo": todo,
+    }  # fmt: skip
+
+
+def newest(serials: Iterable[int]) -> Optional[int]:
+    """The serial that no other one is ahead of, by RFC 1982's arithmetic; None when there is none."""
+    best: Optional[int] = None
+    for serial in serials:
+        if best is None or 0 < (serial - best) % 2**32 < 2**31:
+            best = serial
+    return best

@@ -1,0 +1,385 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of the model that is about DNS: checks mail_spf, mail_dmarc, mail_caa, mail_dns_* and mail_dkim*."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation, _dns, _inventory, _spf
+
+DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # of an item of mail_domains, in place of the site's value
+
+SPF = ["gateways", "-all"]
+TTL = 3600  # seconds
+TTLS = (1, 2**31 - 1)  # seconds; RFC 2181 8
+# Seconds that a DKIM key stays in a stage at least; lifetime: that it signs before it gets a successor.
+ROTATION = {"published": 86400, "lifetime": 180 * 86400, "retired": 14 * 86400}
+STAGES = ("published", "signing", "retired", "removed")
+RSA_BITS = (2048, 4096)  # RFC 8301 3.2: signers use 2048 or more, verifiers need not take more than 4096
+TSIG_ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+
+POLICIES = ("none", "quarantine", "reject")
+# RFC 9989 4.7, in the order in which they are published: p comes second for readers of RFC 7489.
+DMARC_TAGS = {
+    "p": POLICIES,
+    "sp": POLICIES,
+    "np": POLICIES,
+    "adkim": ("r", "s"),
+    "aspf": ("r", "s"),
+    "psd": ("y", "n", "u"),
+    "t": ("y", "n"),
+}
+DMARC_REPORTS = ("rua", "ruf")
+DMARC_REMOVED = {"pct": 'write t: "y" to test a policy', "rf": "remove it", "ri": "remove it"}
+# RFC 8659 4, RFC 9495 (issuemail), and of mark certificates (issuevmc)
+CAA_ISSUERS = ("issue", "issuewild", "issuemail", "issuevmc")
+CAA_TAGS = (*CAA_ISSUERS, "iodef")
+
+_SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ISSUER = re.compile(r"(?:[a-z0-9.-]+)?(?:\s*;\s*(?:[a-z0-9-]+=[!#-:<-\[\]-~]*)?)*", re.IGNORECASE)
+
+
+def read(
+    at: _inventory.Place,
+    values: Mapping[str, Any],
+    domains: Mapping[str, Mapping[str, Any]],
+    gateways: Sequence[Mapping[str, Any]],
+    postmaster: str,
+) -> dict[str, Any]:
+    """The parts `dns`, `dkim` and `dkim_rotation` of the model; their shape is that of the filter's documentation.
+
+    domains: {name: {"item": what the operator wrote, "item_at": its place, ...}}. gateways: their records.
+    """
+    gateways = sorted(gateways, key=lambda gateway: (gateway["preference"], gateway["name"]))
+    warnings: list[str] = []
+    records = _spf_records(at, values, domains, gateways, warnings)
+    default = {"p": "none", "np": "reject", "rua": [postmaster] if "@" in postmaster else []}
+    site_dmarc = _dmarc(at["mail_dmarc"], values.get("mail_dmarc", default))
+    site_caa = _caa(at["mail_caa"], values.get("mail_caa", []))
+    described = []
+    for name in sorted(domains):
+        here, item = domains[name]["item_at"], domains[name]["item"]
+        text, reports = _dmarc(here["dmarc"], item["dmarc"]) if "dmarc" in item else site_dmarc
+        described.append(
+            {
+                "name": name,
+                "spf": records[name],
+                "dmarc": text,
+                "reports": [receiver for receiver in reports if receiver in domains and receiver != name],
+                "caa": _caa(here["caa"], item["caa"]) if "caa" in item else site_caa,
+                "dkim_test": _inventory.boolean(here["dkim_test"], item.get("dkim_test", False)),
+            }
+        )
+        warnings += [
+            f"DMARC reports on {name} go to {receiver}, which must allow it: "
+            f'{name}._report._dmarc.{receiver} TXT "v=DMARC1"'
+            for receiver in reports
+            if receiver not in domains and not _related(receiver, name)
+        ]
+    _selectors_differ(at, gateways)
+    return {
+        "dns": {
+            "ttl": _inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
+            "zones": _zones(at["mail_dns_zones"], values.get("mail_dns_zones", [])),
+            "domains": described,
+            "caa": site_caa,
+            "warnings": sorted(warnings),
+        },
+        "dkim": _dkim(at["mail_dkim"], values.get("mail_dkim", [])),
+        "dkim_rotation": _rotation(at["mail_dkim_rotation"], values.get("mail_dkim_rotation", {})),
+    }
+
+
+def _related(one: str, other: str) -> bool:
+    """Whether one of the names lies in the other, so that reports need no leave (RFC 9990 4)."""
+    return one == other or one.endswith("." + other) or other.endswith("." + one)
+
+
+# SPF
+
+
+def _spf_records(
+    at: _inventory.Place,
+    values: Mapping[str, Any],
+    domains: Mapping[str, Mapping[str, Any]],
+    gateways: Sequence[Mapping[str, Any]],
+    warnings: list[str],
+) -> dict[str, str]:
+    """{domain: the text of its record}; what a record costs is counted through those of our own that it includes."""
+    addresses = [gateway[key] for gateway in gateways for key in ("ipv4", "ipv6") if gateway[key]]
+    shared = _spf.expand(_spf_terms(at["mail_spf"], values.get("mail_spf", SPF)), addresses)
+    known: dict[str, list[_spf.Term]] = {}
+    for name, domain in domains.items():
+        own = domain["item"].get("spf", _inventory.MISSING)
+        here = domain["item_at"]["spf"]
+        known[name] = shared if own is _inventory.MISSING else _spf.expand(_spf_terms(here, own), addresses)
+    hosts = {gateway["name"]: [_spf.Term("", "a"), _spf.Term("-", "all")] for gateway in gateways}
+
+    shared_text = _spf.render(shared)
+    shared_is_judged = False
+    judge_each = any(term.name in ("include", "redirect") for term in shared)  # one may include itself
+    texts: dict[str, str] = {}
+    for name, terms in known.items():
+        texts[name] = shared_text if terms is shared else _spf.render(terms)
+        if terms is shared and shared_is_judged and not judge_each:
+            continue
+        shared_is_judged |= terms is shared
+        here = at["mail_spf"] if terms is shared else domains[name]["item_at"]["spf"]
+        _judge_spf(here, name, terms, {**known, **hosts}, hosts)
+        warnings += [f"SPF of {name}: {what}" for what in _spf.warnings(terms)]
+    return texts
+
+
+def _judge_spf(
+    at: _inventory.Place,
+    name: str,
+    terms: Sequence[_spf.Term],
+    known: Mapping[str, Sequence[_spf.Term]],
+    hosts: Collection[str],
+) -> None:
+    """Refuse a record that receivers would give up on. known: the records of our own; hosts: the gateways' names."""
+    try:
+        lookups = _spf.lookups(terms, known.get, (name,))
+    except _spf.SpfError as error:
+        at.refuse(error.term, error.why, error.instead)
+        return
+    if lookups > _spf.MAX_LOOKUPS:
+        at.note(
+            f"{name} needs {lookups} look-ups, and receivers stop at {_spf.MAX_LOOKUPS}",
+            "write addresses as ip4 and ip6 in place of a, mx and include",
+        )
+    voids = [str(term) for term in terms if term.name == "mx" and term.target in hosts]
+    if len(voids) > _spf.MAX_VOIDS:
+        at.note(f"{', '.join(voids)} find nothing, and receivers stop after {_spf.MAX_VOIDS}", "remove them")
+    if len(hosts) > _spf.MAX_HOSTS and any(term.name == "mx" and (term.target or name) in known for term in terms):
+        at.note(f"mx finds {len(hosts)} hosts, and receivers stop at {_spf.MAX_HOSTS}", "write gateways")
+
+
+def _spf_terms(at: _inventory.Place, value: object) -> list[_spf.Term]:
+    example = '["gateways", "include:_spf.example.net", "-all"]'
+    terms = []
+    problems = len(at.problems)
+    for index, item in enumerate(_inventory.sequence(at, value, example)):
+        if not isinstance(item, str):
+            at[index].refuse(item, f"is {_inventory.kind(item)}, not a term of SPF", f"write as in {example}")
+            continue
+        try:
+            terms.append(_spf.parse(item))
+        except _spf.SpfError as error:
+            at[index].refuse(item, error.why, error.instead)
+    if len(at.problems) == problems:
+        try:
+            _spf.check(terms)
+        except _spf.SpfError as error:
+            at.note(f"{_inventory.show(error.term)} {error.why}" if error.term else error.why, error.instead)
+    return terms
+
+
+# DMARC and CAA
+
+
+def _dmarc(at: _inventory.Place, value: object) -> tuple[str, list[str]]:
+    """The text of the record, and the domains that reports go to."""
+    policy = _inventory.mapping(at, value, "{p: reject}")
+    for key in policy:
+        if key in DMARC_REMOVED:
+            at[key].note(f"{_inventory.show(key)} is no tag of DMARC any more (RFC 9989)", DMARC_REMOVED[key])
+        elif key not in DMARC_TAGS and key not in DMARC_REPORTS:
+            _inventory.unknown(at[key], key, (*DMARC_TAGS, *DMARC_REPORTS), "tag")
+    if "p" not in policy and isinstance(value, Mapping):
+        at["p"].note("is missing", f"write one of {', '.join(POLICIES)}")
+    tags = ["v=DMARC1"]
+    for tag, choices in DMARC_TAGS.items():
+        if tag in policy:
+            if policy[tag] not in choices:
+                instead = " or ".join(f'"{choice}"' for choice in choices)
+                at[tag].refuse(policy[tag], f"is no value of {tag}", f"write {instead}")
+            tags.append(f"{tag}={policy[tag]}")
+    receivers: dict[str, None] = {}
+    for tag in DMARC_REPORTS:
+        addresses = _inventory.addresses(at[tag], policy[tag]) if tag in policy else {}
+        receivers.update(dict.fromkeys(address.rpartition("@")[2] for address in addresses))
+        if addresses:
+            uris = (f"mailto:{quote(address, safe='@', errors='replace')}" for address in addresses)
+            tags.append(f"{tag}={','.join(uris)}")
+    return "; ".join(tags), list(receivers)
+
+
+def _caa(at: _inventory.Place, value: object) -> list[str]:
+    """RDATA of CAA records, in the order written."""
+    example = '{tag: "issue", value: "letsencrypt.org"}'
+    records = []
+    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+        here = at[index]
+        record = _inventory.record(here, item, ("tag", "value", "flags"), example)
+        if not isinstance(item, Mapping):
+            continue
+        tag, text, flags = record.get("tag"), record.get("value"), record.get("flags", 0)
+        if tag not in CAA_TAGS:
+            here["tag"].refuse(tag, "is not a known tag of CAA", f"write one of {', '.join(CAA_TAGS)}")
+        elif tag == "iodef":
+            if not isinstance(text, str) or not re.fullmatch(r'(?:mailto:[^\s"\\@]+@|https?://)[!#-\[\]-~]+', text):
+                here["value"].refuse(text, "is not where to report", 'write such as "mailto:security@example.org"')
+        elif not isinstance(text, str) or not _ISSUER.fullmatch(text):
+            here["value"].refuse(text, "is not a certificate authority", 'write such as "letsencrypt.org", or ";"')
+        elif text.partition(";")[0].strip() and not _inventory.is_name(text.partition(";")[0].strip()):
+            here["value"].refuse(text, "does not begin with a domain name", 'write such as "letsencrypt.org"')
+        if flags not in (0, 128) or isinstance(flags, bool):
+            here["flags"].refuse(flags, "is not a value of the flags", "write 0, or 128 for critical")
+        rdata = f'{flags} {tag} "{text}"'
+        if rdata in records:
+            here.refuse(item, "is there twice", "write it once")
+        records.append(rdata)
+    return records
+
+
+# Zones
+
+
+def _zones(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+    """Where records are published, and how to reach it: server and key where updates are taken, servers to ask."""
+    example = '{name: "example.org", server: "192.0.2.53", key: "gatehouse"}'
+    zones: dict[str, dict[str, Any]] = {}
+    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+        here = at[index]
+        record = _inventory.record(here, item, ("name", "server", "port", "key", "servers"), example)
+        if not isinstance(item, Mapping):
+            continue
+        if "name" not in record:
+            here["name"].note("is missing", f"write such as {example}")
+            continue
+        name = _inventory.domain_name(here["name"], record["name"])
+        if name in zones:
+            here["name"].refuse(record["name"], "is there twice", "write it once")
+        if ("server" in record) != ("key" in record):
+            here.note("has one of server and key", "write both, or none of them to publish by hand")
+        zones[name] = {
+            "name": name,
+            "server": _server(here["server"], record["server"]) if "server" in record else None,
+            "port": _inventory.integer(here["port"], record.get("port", 53), 1, 65535, 53),
+            "key": str(record["key"]) if "key" in record else None,
+            "servers": [
+                _server(here["servers"][number], server)
+                for number, server in enumerate(
+                    _inventory.sequence(here["servers"], record.get("servers", []), '["192.0.2.53"]')
+                )
+            ],
+        }
+    return [zones[name] for name in sorted(zones)]
+
+
+def _server(at: _inventory.Place, value: object) -> str:
+    if isinstance(value, str) and (_inventory.is_ip(value) or _inventory.is_name(value)):
+        return value
+    at.refuse(value, "is neither an address nor a name", 'write such as "192.0.2.53" or "ns1.example.org"')
+    return ""
+
+
+def check_tsig_keys(at: _inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
+    """Each zone's key is there and can be used. Names keys, never a secret."""
+    example = '{gatehouse: {algorithm: "hmac-sha256", secret: "…"}}'
+    if not isinstance(value, Mapping):
+        at.note(f"is {_inventory.kind(value)}, not a mapping", f"write such as {example} in the vault")
+        value = {}
+    for name, key in value.items():
+        here = at[name]
+        if not isinstance(key, Mapping) or set(key) != {"algorithm", "secret"}:
+            here.note("has not just algorithm and secret", f"write such as {example}")
+            continue
+        if key["algorithm"] not in TSIG_ALGORITHMS:
+            here["algorithm"].refuse(key["algorithm"], "is not known", f"write one of {', '.join(TSIG_ALGORITHMS)}")
+        try:
+            base64.b64decode(key["secret"], validate=True)
+        except (TypeError, ValueError):
+            here["secret"].note("is not base64", "write the secret as keymgr or tsig-keygen prints it")
+    for zone in zones:
+        if zone["key"] is not None and zone["key"] not in value:
+            at[zone["key"]].note(f"is missing, and zone {zone['name']} needs it", f"write such as {example}")
+
+
+# DKIM keys
+
+
+def _dkim(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+    """The keys as the collection wrote them down, sorted."""
+    fields = ("domain", "selector", "host", "type", "stage", "since", "public")
+    keys: dict[tuple[str, str], dict[str, Any]] = {}
+    for index, item in enumerate(_inventory.sequence(at, value, "what rotate_dkim.yml writes")):
+        here = at[index]
+        record = _inventory.record(here, item, fields, "what rotate_dkim.yml writes")
+        lacking = [field for field in fields if field not in record] if isinstance(item, Mapping) else fields
+        if lacking:
+            here.note(f"lacks {', '.join(lacking)}", "take the file from your version control")
+            continue
+        key = {
+            **{field: record[field] for field in fields},
+            "domain": _inventory.domain_name(here["domain"], record["domain"]),
+        }
+        key["host"] = _inventory.domain_name(here["host"], record["host"])
+        for field, choices in (("type", tuple(_dns.SUFFIXES)), ("stage", STAGES)):
+            if record[field] not in choices:
+                here[field].refuse(record[field], f"is not a known {field}", f"write one of {', '.join(choices)}")
+        if not isinstance(key["selector"], str) or not _SELECTOR.fullmatch(key["selector"]):
+            here["selector"].refuse(key["selector"], "is not a selector", "write a label of a domain name, lower case")
+        try:
+            _dkim_rotation.moment(key["since"])
+        except (TypeError, ValueError):
+            here["since"].refuse(key["since"], "is not a time", 'write such as "2026-12-01T06:00:00Z", in quotes')
+        if record["type"] in _dns.SUFFIXES:
+            _check_public_key(here["public"], record["type"], record["public"])
+        name = (key["domain"], str(key["selector"]))
+        if name in keys:
+            here["selector"].refuse(key["selector"], f"is there twice for {name[0]}", "give each key its own")
+        keys[name] = key
+    return [keys[name] for name in sorted(keys)]
+
+
+def _check_public_key(at: _inventory.Place, kind: str, text: object) -> None:
+    """What a verifier would refuse: RFC 6376 3.6.1 (RSA: SubjectPublicKeyInfo), RFC 8301, RFC 8463 4 (32 octets)."""
+    # ansible-core brings this library to the controller, and nothing of the model runs elsewhere.
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    instead = "take the file from your version control, or rotate the key"
+    try:
+        octets = base64.b64decode(str(text), validate=True)
+        if kind == "ed25519":
+            ed25519.Ed25519PublicKey.from_public_bytes(octets)
+            return
+        key = load_der_public_key(octets)
+    except (binascii.Error, ValueError):
+        at.refuse(text, f"is not a public key of type {kind}", instead)
+        return
+    if not isinstance(key, rsa.RSAPublicKey):
+        at.refuse(text, "is not an RSA key", instead)
+    elif not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
+        at.refuse(text, f"has {key.key_size} bits", f"use {RSA_BITS[0]} to {RSA_BITS[1]}; {instead}")
+
+
+def _selectors_differ(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]]) -> None:
+    """Selectors are made of short names, so no two gateways may share one."""
+    owners: dict[str, str] = {}
+    for gateway in gateways:
+        for selector in (gateway["short"] + suffix for suffix in _dns.SUFFIXES.values()):
+            if owners.get(selector, gateway["name"]) != gateway["name"]:
+                _inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
+                    gateway["name"],
+                    f"begins like {owners[selector]}, and DKIM selectors are made of the first label",
+                    "write a name with another one",
+                )
+            owners[selector] = gateway["name"]
+
+
+def _rotation(at: _inventory.Place, value: object) -> dict[str, int]:
+    record = _inventory.record(at, value, tuple(ROTATION), f"{{lifetime: {ROTATION['lifetime']}}}")
+    return {
+        name: _inventory.integer(at[name], record.get(name, default), 0, 2**31 - 1, default)
+        for name, default in ROTATION.items()
+    }

@@ -1,0 +1,713 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the inventory means: from mail_* variables to one plain dictionary a host. No I/O, no Ansible.
+
+Nothing leaves `parts` unless no problem was noted. A refused name stays known in its folded form, lest one mistake
+cause many problems.
+
+The site-wide part is checked and computed once, and the models of all hosts share it: take them as read-only.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Union
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dns_variables, _inventory, _outgoing
+from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import InventoryError, Place, kind, show
+
+GATEWAYS = "mail_gateways"
+STORES = "mail_stores"
+
+HOST_VARIABLES = (
+    "mail_name",
+    "mail_ipv4",
+    "mail_ipv6",
+    "mail_vpn_address",
+    "mail_vpn_interface",
+    "mail_preference",
+    "mail_certificate_files",
+)
+SITE_VARIABLES = (
+    "mail_vpn_networks",
+    "mail_domains",
+    "mail_mailboxes",
+    "mail_aliases",
+    "mail_external_targets",
+    "mail_postmaster",
+    "mail_ports",
+    "mail_recipient_delimiter",
+    "mail_message_size_limit",
+    "mail_spf",
+    "mail_dmarc",
+    "mail_caa",
+    "mail_dns_ttl",
+    "mail_dns_zones",
+    "mail_dkim",
+    "mail_dkim_rotation",
+    "mail_dkim_senders",
+    "mail_logins",
+    "mail_milter_sockets",
+    "mail_policyd_spf",
+    "mail_clear_secrets",
+)
+VARIABLES = HOST_VARIABLES + SITE_VARIABLES
+HASHES = "vault_mail_password_hashes"
+TSIG_KEYS = "vault_mail_tsig_keys"
+SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS)
+SSH_PORT = "ansible_port"  # what must stay free of our own daemons
+RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
+
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own.
+PORTS = {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993}
+TAKEN_PORTS = {22: "ssh", 25: "smtp"}
+LISTEN = {GATEWAYS: {"smtp": ["internet", "vpn"], "submission": ["vpn"]}, STORES: {"lmtp": ["vpn"], "imaps": ["vpn"]}}
+EPHEMERAL_PORTS = range(32768, 61000)  # Linux: net.ipv4.ip_local_port_range
+# The SELinux type of each port and the ports that EL's policy gives it already (corenetwork.te of c9s and c10s).
+PORT_TYPES = {
+    "smtp": ("smtp_port_t", (25, 465, 587)),
+    "submission": ("smtp_port_t", (25, 465, 587)),
+    "lmtp": ("lmtp_port_t", (24, 2003)),
+    "imaps": ("pop_port_t", (106, 109, 110, 143, 220, 993, 995, 1109, 10993)),
+}
+
+TLS_DIRECTORY = "/etc/pki/gatehouse"  # below it SELinux lets every mail daemon read (cert_t)
+
+DELIMITERS = ("+", "-", "_", ".", "=", "")
+SCHEMES = ("ARGON2ID", "ARGON2I", "BLF-CRYPT", "SHA512-CRYPT")
+MESSAGE_SIZES = (65536, 2**63 - 1)  # bytes; RFC 5321 4.5.3.1.7: at least 64K octets; Postfix: a long
+MESSAGE_SIZE = 52428800  # bytes
+
+# RFC 1918, RFC 6598 (carrier-grade NAT, used by overlay networks), RFC 4193
+PRIVATE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+WIDEST = {4: 16, 6: 48}  # shortest prefix of a VPN network, bits
+
+# A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
+_MAILBOX = re.compile(r"[a-z0-9._-]+")
+_HASH = re.compile(r"\{(?:" + "|".join(SCHEMES) + r")\}[!-9;-~]+")  # a colon would end the field of a passwd-file
+
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+def concerns(variable: str) -> bool:
+    """Whether `parts` looks at this variable: ours or nearly so, ssh's port, or a secret that it counts."""
+    return variable in (*SECRETS, SSH_PORT) or (variable.startswith("mail_") and variable != RESULT)
+
+
+# Shapes
+
+
+# Names and addresses
+
+
+def _ip(at: Place, value: object, version: int) -> IPAddress | None:
+    example = {4: "198.51.100.11", 6: "2001:db8:51::11"}[version]
+    try:
+        if not isinstance(value, str) or "%" in value:  # ipaddress takes numbers and scopes as well
+            raise ValueError
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        at.refuse(value, "is not an IP address", f'write an address such as "{example}"')
+        return None
+    if address.version != version:
+        at.refuse(value, f"is not an IPv{version} address", f'write an address such as "{example}"')
+        return None
+    return address
+
+
+def _public_address(at: Place, value: object, version: int, vpn: Sequence[IPNetwork]) -> str | None:
+    address = _ip(at, value, version)
+    if address is None:
+        return None
+    for use in ("unspecified", "loopback", "multicast", "link_local", "reserved"):
+        if getattr(address, f"is_{use}"):
+            at.refuse(value, f"is not public ({use.replace('_', '-')})", "write the address that the world sends to")
+            return None
+    for network in vpn:
+        if address in network:
+            at.refuse(value, f"lies in VPN network {network}", "write the public address")
+            return None
+    return str(address)
+
+
+def _vpn_address(at: Place, value: object, vpn: Sequence[IPNetwork]) -> str | None:
+    address = _ip(at, value, 6 if isinstance(value, str) and ":" in value else 4)
+    if address is None:
+        return None
+    network = next((network for network in vpn if address in network), None)
+    if network is None:
+        if vpn:
+            at.refuse(value, "is in none of mail_vpn_networks", f"write an address in {', '.join(map(str, vpn))}")
+        return None
+    ends = (network.network_address, network.broadcast_address) if network.version == 4 else (network.network_address,)
+    if address in ends and network.prefixlen < network.max_prefixlen - 1:
+        at.refuse(value, f"is the network or broadcast address of {network}", "write the address of the host in it")
+        return None
+    return str(address)
+
+
+def _vpn_networks(at: Place, value: object) -> list[IPNetwork]:
+    """The networks, which do not overlap, in the order of their addresses."""
+    networks: list[tuple[IPNetwork, Place]] = []
+    for index, item in enumerate(_inventory.sequence(at, value, '["10.99.0.0/24"]')):
+        network = _vpn_network(at[index], item)
+        if network is not None:
+            networks.append((network, at[index]))
+    networks.sort(key=lambda pair: (pair[0].version, pair[0].network_address, pair[0].prefixlen))
+    apart: list[tuple[IPNetwork, Place]] = []
+    for network, here in networks:  # networks nest or are apart, so the last one that is apart is the only suspect
+        if apart and network.version == apart[-1][0].version and network.overlaps(apart[-1][0]):
+            here.refuse(str(network), f"overlaps {apart[-1][0]} of {apart[-1][1].path}", "write the wider of the two")
+        else:
+            apart.append((network, here))
+    if isinstance(value, (list, tuple)) and not value:
+        at.note("is an empty list", 'write the VPN\'s networks, such as ["10.99.0.0/24"]')
+    return [network for network, _place in apart]
+
+
+def _vpn_network(at: Place, value: object) -> IPNetwork | None:
+    example = 'write a network such as "10.99.0.0/24"'
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", value):
+        at.refuse(value, "is not a network in CIDR form", example)
+        return None
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        at.refuse(value, "is not a network in CIDR form", example)
+        return None
+    private = [wide for wide in PRIVATE_NETWORKS if wide.version == network.version]
+    if str(network.network_address) != str(ipaddress.ip_address(value.partition("/")[0])):
+        at.refuse(value, "has host bits set", f'write "{network}"')
+    elif not any(network.subnet_of(wide) for wide in private):  # type: ignore[arg-type]
+        at.refuse(value, "is not private", f"write a network within {', '.join(map(str, private))}")
+    elif network.prefixlen < WIDEST[network.version]:
+        at.refuse(value, "is too wide", f"write a network of /{WIDEST[network.version]} or longer")
+    else:
+        return network
+    return None
+
+
+# One host
+
+
+def _interface(at: Place, value: object) -> str:
+    """A name that the kernel takes for a network interface: dev_valid_name() in net/core/dev.c."""
+    instead = 'write a name such as "wg0"'
+    if not isinstance(value, str):
+        at.refuse(value, f"is {kind(value)}, not the name of an interface", instead)
+    elif not re.fullmatch(r"[!-~]{1,15}", value) or re.search("[/:]", value) or value in (".", ".."):
+        at.refuse(value, "is not the name of an interface (1 to 15 characters, no space, slash or colon)", instead)
+    return str(value)
+
+
+def _certificate_files(at: Place, value: object) -> list[dict[str, str]]:
+    """Pairs of paths on the controller, in the order written; whether they fit is for who reads them to say."""
+    example = '{certificate: "files/mx1.crt", key: "files/mx1.key"}'
+    pairs = []
+    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+        here = at[index]
+        record = _inventory.record(here, item, ("certificate", "key"), example)
+        for part in ("certificate", "key") if isinstance(item, Mapping) else ():
+            path = record.get(part, _inventory.MISSING)
+            if path is _inventory.MISSING:
+                here[part].note("is missing", f"write both, as in {example}")
+            elif not isinstance(path, str) or not path or not path.isprintable():
+                here[part].refuse(path, "is not a path", f"write a path on the controller, as in {example}")
+        pairs.append({part: str(record.get(part)) for part in ("certificate", "key")})
+    return pairs
+
+
+def _host(at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: Sequence[IPNetwork]) -> dict[str, Any]:
+    """What is true of one host by itself, checked."""
+    me: dict[str, Any] = {"host": host, "group": group, "preference": None, "ipv4": None, "ipv6": None}
+    me["name"] = _inventory.domain_name(at["mail_name"], variables.get("mail_name", host))
+    me["short"] = me["name"].partition(".")[0]
+    for version in (4, 6):
+        key = f"mail_ipv{version}"
+        if key in variables:
+            me[f"ipv{version}"] = _public_address(at[key], variables[key], version, vpn)
+    me["vpn_interface"] = _interface(at["mail_vpn_interface"], variables.get("mail_vpn_interface", "wg0"))
+    me["vpn_address"] = None
+    if "mail_vpn_address" in variables:
+        me["vpn_address"] = _vpn_address(at["mail_vpn_address"], variables["mail_vpn_address"], vpn)
+    else:
+        at["mail_vpn_address"].note("is missing", "write the host's address in mail_vpn_networks")
+    if group == GATEWAYS:
+        me["preference"] = _inventory.integer(at["mail_preference"], variables.get("mail_preference", 10), 0, 65535, 10)
+        if "mail_ipv4" not in variables and "mail_ipv6" not in variables:
+            at["mail_ipv4"].note("is missing, and mail_ipv6 too", "write the gateway's public address in one or both")
+    elif "mail_preference" in variables:
+        at["mail_preference"].refuse(variables["mail_preference"], "is for gateways only", "remove it on a store")
+    files = variables.get("mail_certificate_files", [])
+    me["certificate_files"] = _certificate_files(at["mail_certificate_files"], files)
+    if group == STORES and files:
+        instead = "remove it: IMAP and LMTP show the private CA's certificate"
+        at["mail_certificate_files"].refuse(files, "is for gateways only", instead)
+    return me
+
+
+def _all_known(hosts: Mapping[str, Mapping[str, Any]], places: Mapping[str, Place]) -> None:
+    """Refuse what looks like ours and is not, once for all hosts that have it."""
+    owners: dict[str, list[str]] = {}
+    for host in places:
+        for variable in hosts[host]:
+            if concerns(variable) and variable not in (*SECRETS, SSH_PORT, *VARIABLES):
+                owners.setdefault(variable, []).append(host)
+    for variable, (first, *others) in sorted(owners.items()):
+        also = f" (and {len(others)} more hosts have it)" if others else ""
+        _inventory.unknown(places[first][variable], variable, VARIABLES, f"variable{also}")
+
+
+def _all_different(hosts: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> None:
+    for key in ("name", "ipv4", "ipv6", "vpn_address"):
+        owners: dict[str, str] = {}
+        for me in hosts:
+            value = me[key]
+            if value in owners:
+                at = places[me["host"]][f"mail_{key}"]
+                at.refuse(value, f"is that of host {owners[value]} as well", "write another one: each host has its own")
+            elif value:
+                owners[value] = me["host"]
+
+
+# The site
+
+
+def _site_values(
+    members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place]
+) -> dict[str, Any]:
+    """The values that all hosts share, as the first host has them."""
+    first, *others = members
+    for key in SITE_VARIABLES:
+        value = hosts[first].get(key, _inventory.MISSING)
+        for other in others:
+            theirs = hosts[other].get(key, _inventory.MISSING)
+            if theirs == value:
+                continue
+            here, there = ("not set" if each is _inventory.MISSING else show(each) for each in (theirs, value))
+            at[other][key].note(f"is {here}, but {there} on host {first}", "write it once, in group_vars/all")
+    return {key: hosts[first][key] for key in SITE_VARIABLES if key in hosts[first]}
+
+
+def _has(at: Place, values: Mapping[str, Any], key: str, example: str) -> bool:
+    """Whether a required value is there."""
+    if key not in values:
+        at[key].note("is missing", f"write it in group_vars/all, such as {example}")
+    return key in values
+
+
+def _ports(at: Place, value: object) -> dict[str, int]:
+    known = ("submission", "lmtp", "imaps")
+    overrides = _inventory.record(at, value, known, "{imaps: 10993}")
+    ports = dict(PORTS)
+    owners = dict(TAKEN_PORTS)
+    for name in known:
+        ports[name] = _inventory.integer(at[name], overrides.get(name, PORTS[name]), 1, 65535, PORTS[name])
+        if ports[name] in owners:
+            at[name].refuse(ports[name], f"is the port of {owners[ports[name]]}", "write a port that is free")
+        owners[ports[name]] = name
+    return ports
+
+
+def _ssh_port(at: Place, value: object, group: str, ports: Mapping[str, int]) -> None:
+    """Ansible comes by a port at which none of our daemons listens; an inventory may have it as a string."""
+    for name in LISTEN[group]:
+        if str(value) == str(ports[name]):
+            at.refuse(value, f"is the port of {name}", "write another port for ssh, or for the daemon in mail_ports")
+
+
+def _domains(
+    at: Place, value: object, stores: Sequence[Mapping[str, Any]], hosts: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """{domain: {"at": its place, "store": the store's record or None, "allow_empty": bool}}, in the order written."""
+    by_name = {key: store for store in stores for key in (store["name"], store["host"])}
+    host_names = {me["name"]: me["host"] for me in hosts}
+    domains: dict[str, dict[str, Any]] = {}
+    for index, item in enumerate(_inventory.sequence(at, value, '[{name: "example.org"}]')):
+        here = at[index]
+        record = _inventory.record(
+            here, item, ("name", "store", "allow_empty", *_dns_variables.DOMAIN_KEYS), '{name: "example.org"}'
+        )
+        if not isinstance(item, Mapping):
+            continue
+        if "name" not in record:
+            here["name"].note("is missing", 'write {name: "example.org"}')
+            continue
+        name = _inventory.domain_name(here["name"], record["name"])
+        if name in domains:
+            here["name"].refuse(record["name"], f"is the same domain as {domains[name]['at'].path}", "write it once")
+            continue
+        if name in host_names:
+            here["name"].refuse(
+                record["name"],
+                f"is the name of host {host_names[name]}: it would be both local and relay",
+                "write a domain of its own, or give the host another mail_name",
+            )
+        domains[name] = {
+            "at": here["name"],
+            "item": record,
+            "item_at": here,
+            "store": _store_of(here["store"], record.get("store", _inventory.MISSING), stores, by_name),
+            "allow_empty": _inventory.boolean(here["allow_empty"], record.get("allow_empty", False)),
+        }
+    if isinstance(value, (list, tuple)) and not value:
+        at.note("is an empty list", 'write at least one, such as [{name: "example.org"}]')
+    return domains
+
+
+def _store_of(
+    at: Place, value: object, stores: Sequence[Mapping[str, Any]], by_name: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    names = ", ".join(store["name"] for store in stores)
+    if value is _inventory.MISSING:
+        if len(stores) > 1:
+            at.note("is missing, and there are several stores", f"write one of {names}")
+        return stores[0] if stores else None
+    store = by_name.get(value.lower(), by_name.get(value)) if isinstance(value, str) else None
+    if store is None and stores:
+        at.refuse(value, f"is not a host of {STORES}", f"write one of {names}")
+    return store
+
+
+def _mailboxes(at: Place, value: object, domains: Mapping[str, Any], delimiter: str) -> dict[str, Place]:
+    mailboxes = _inventory.addresses(at, value)
+    for address, here in mailboxes.items():
+        local, _at_sign, domain = address.rpartition("@")
+        if local and domains and domain not in domains:
+            here.refuse(address, "is in none of mail_domains", f"write {show(domain)} there, or another domain here")
+        if local and not _MAILBOX.fullmatch(local.replace(delimiter, "") if delimiter else local):
+            here.refuse(
+                address,
+                "is no name for a mailbox",
+                'write letters, digits, ".", "_" and "-" only, and any other name as an alias of it',
+            )
+        if delimiter and delimiter in local:
+            here.refuse(
+                address,
+                f"holds the recipient delimiter {show(delimiter)}",
+                "write a mailbox without it, or set mail_recipient_delimiter",
+            )
+    return mailboxes
+
+
+def _external_targets(at: Place, value: object, ours: Collection[str]) -> dict[str, Place]:
+    targets = _inventory.addresses(at, value)
+    for address, here in targets.items():
+        if _inventory.domain_of(address) in ours:
+            here.refuse(address, "is in a domain of ours", "write it as a mailbox or an alias")
+    return targets
+
+
+def _aliases(
+    at: Place, value: object, ours: Collection[str], mailboxes: Mapping[str, Place]
+) -> dict[str, dict[str, Place]]:
+    """What the operator wrote: {alias: {target: where it stands}}."""
+    aliases: dict[str, dict[str, Place]] = {}
+    for key, target in _inventory.mapping(at, value, '{"info@example.org": "alice@example.org"}').items():
+        here = at[key]
+        alias = _inventory.address(here, key)
+        if alias in aliases:
+            here.refuse(key, "is there twice, but for upper and lower case", "write it once, with all its targets")
+        if alias in mailboxes:
+            here.refuse(key, f"is a mailbox as well ({mailboxes[alias].path})", "write it in one of the two")
+        if ours and "@" in alias and _inventory.domain_of(alias) not in ours:
+            here.refuse(key, "is in no domain of ours", "write a domain of mail_domains or the name of a gateway")
+        if isinstance(target, str):
+            written = _inventory.address(here, target)
+            aliases[alias] = {written: here} if written else {}
+        elif isinstance(target, (list, tuple)):
+            aliases[alias] = _inventory.addresses(here, target)
+        else:
+            here.refuse(target, f"is {kind(target)}, neither an address nor a list", "write one or several addresses")
+            aliases[alias] = {}
+        if target in ([], ()):
+            here.note("has no target", "write one or several addresses, or remove the alias")
+    return aliases
+
+
+def _check_targets(aliases: Mapping[str, Mapping[str, Place]], known: Collection[str], ours: Collection[str]) -> None:
+    for targets in aliases.values() if ours else ():
+        for target, here in targets.items():
+            if target in known or "@" not in target:
+                continue
+            if _inventory.domain_of(target) in ours:
+                here.refuse(target, "is neither a mailbox nor an alias", "write it in mail_mailboxes or mail_aliases")
+            else:
+                here.refuse(target, "is outside our domains", "write it in mail_external_targets if that is meant")
+
+
+def _final_targets(at: Place, aliases: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """{alias: its targets, none of which is an alias, sorted}; a loop is refused, and its aliases end nowhere."""
+    graph = {alias: sorted(aliases[alias]) for alias in sorted(aliases)}
+    final: dict[str, list[str]] = {}
+    while True:
+        try:
+            order = list(graphlib.TopologicalSorter(graph).static_order())
+            break
+        except graphlib.CycleError as error:
+            loop = error.args[1][::-1]  # from alias to target, the first one again at its end
+            start = loop.index(min(loop))
+            chain = loop[start:-1] + loop[: start + 1]
+            at[chain[0]].note(f"the alias leads back to itself: {' -> '.join(chain)}", "write a mailbox at its end")
+            for alias in chain[1:]:
+                graph[alias] = []
+    for address in order:
+        if address in graph:
+            final[address] = sorted({end for target in graph[address] for end in final.get(target, [target])})
+    return {alias: final[alias] for alias in sorted(aliases)}
+
+
+def _password_hashes(
+    members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place], mailboxes: Collection[str]
+) -> None:
+    """Each mailbox has a hash, and nobody else. Names keys, never a value, and no key that is not an address."""
+    make = "make one with `doveadm pw -s BLF-CRYPT`"
+    example = f'write {{mailbox: "{{SCHEME}}hash"}}; {make}'
+    place, value = _inventory.secret(members, hosts, at, HASHES, bool(mailboxes), example)
+    if value is None:
+        return
+    seen = set()
+    for number, (key, password_hash) in enumerate(value.items(), 1):
+        if not isinstance(key, str) or not _inventory.is_address(key):
+            place.note(f"the key of entry {number} is not an address", 'write {"alice@example.org": "{SCHEME}hash"}')
+            continue
+        here = place[key]
+        if key.lower() in seen:
+            here.note("is there twice, but for upper and lower case", "write it once")
+        elif key.lower() not in mailboxes:
+            here.note(f"{show(key)} is not a mailbox", "write it in mail_mailboxes, or remove it here")
+        seen.add(key.lower())
+        if not isinstance(password_hash, str):
+            here.note(f"is {kind(password_hash)}, not a password hash", make)
+        elif not _HASH.fullmatch(password_hash):
+            here.note("is not a password hash of a scheme among " + ", ".join(SCHEMES), make)
+    for mailbox in mailboxes:
+        if "@" in mailbox and mailbox not in seen:
+            place[mailbox].note(f"mailbox {show(mailbox)} has no password hash", make)
+
+
+def _delimiter(at: Place, value: object) -> str:
+    if isinstance(value, str) and value in DELIMITERS:
+        return value
+    at.refuse(value, "is not a recipient delimiter", 'write one of + - _ . = in quotes, or "" for none')
+    return "+"
+
+
+def _mail(at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The site-wide part of the model that is about mail: domains, addresses, limits."""
+    gateways = [me for me in hosts if me["group"] == GATEWAYS]
+    stores = [me for me in hosts if me["group"] == STORES]
+    own_names = sorted(me["name"] for me in gateways)
+    ports = _ports(at["mail_ports"], values.get("mail_ports", {}))
+    delimiter = _delimiter(at["mail_recipient_delimiter"], values.get("mail_recipient_delimiter", "+"))
+    size = _inventory.integer(
+        at["mail_message_size_limit"],
+        values.get("mail_message_size_limit", MESSAGE_SIZE),
+        *MESSAGE_SIZES,
+        MESSAGE_SIZE,
+    )
+    clear_secrets = _inventory.boolean(at["mail_clear_secrets"], values.get("mail_clear_secrets", False))
+    domains: dict[str, dict[str, Any]] = {}
+    if _has(at, values, "mail_domains", '[{name: "example.org"}]'):
+        domains = _domains(at["mail_domains"], values["mail_domains"], stores, hosts)
+    ours = {*domains, *own_names} if domains else set()  # no domain, no second problem at each of its addresses
+
+    mailboxes = _mailboxes(at["mail_mailboxes"], values.get("mail_mailboxes", []), domains, delimiter)
+    written = _aliases(at["mail_aliases"], values.get("mail_aliases", {}), ours, mailboxes)
+    external = _external_targets(at["mail_external_targets"], values.get("mail_external_targets", []), ours)
+    inhabited = {_inventory.domain_of(address) for addresses in (mailboxes, written) for address in addresses}
+    for name, domain in domains.items():
+        if name not in inhabited and not domain["allow_empty"]:
+            domain["at"].refuse(name, "has no mailbox and no alias", "write one, or allow_empty: true beside the name")
+
+    postmaster = ""
+    if _has(at, values, "mail_postmaster", '"postmaster@example.org"'):
+        postmaster = _inventory.address(at["mail_postmaster"], values["mail_postmaster"])
+    known_postmaster = postmaster in mailboxes or postmaster in written
+    automatic = [f"{user}@{name}" for name in domains for user in ("postmaster", "abuse")]
+    automatic += [f"{user}@{name}" for name in own_names for user in ("postmaster", "abuse", "root")]
+    aliases: dict[str, Iterable[str]] = {
+        address: [postmaster] if known_postmaster else []
+        for address in automatic
+        if address not in mailboxes and address not in written
+    }
+    _check_targets(written, {*mailboxes, *written, *external, *aliases}, ours)
+    aliases.update(written)
+    final = _final_targets(at["mail_aliases"], aliases)
+    if "@" in postmaster and not known_postmaster:
+        at["mail_postmaster"].refuse(
+            postmaster, "is neither a mailbox nor an alias", "write one of mail_mailboxes, or an alias that you define"
+        )
+    elif any(target in external for target in final.get(postmaster, [])):
+        at["mail_postmaster"].refuse(postmaster, "does not end in mailboxes only", "write one that does")
+    logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
+    return {
+        "domains": [
+            {
+                "name": name,
+                "lmtp": {"name": store["name"], "address": store["vpn_address"], "port": ports["lmtp"]},
+            }
+            for name in sorted(domains)
+            for store in [domains[name]["store"]]
+            if store is not None
+        ],
+        "own_names": own_names,
+        "mailboxes": sorted(mailboxes),
+        "aliases": final,
+        "postmaster": postmaster,
+        "ports": ports,
+        "recipient_delimiter": delimiter,
+        "message_size_limit": size,
+        **_dns_variables.read(at, values, domains, gateways, postmaster),
+        "logins": logins,
+        "senders": _outgoing.senders(logins),
+        "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
+        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix")),
+        "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
+        "clear_secrets": clear_secrets,
+        "secrets": list(SECRETS),
+    }
+
+
+# The whole
+
+
+def _members(groups: Mapping[str, Sequence[str]], problems: list[str]) -> dict[str, str]:
+    """{inventory host: its group}, gateways first, in the order of the groups."""
+    members: dict[str, str] = {}
+    for group in (GATEWAYS, STORES):
+        if not groups.get(group):
+            Place(problems, f"group {group}").note("has no host", "write at least one into the inventory")
+        for host in groups.get(group) or ():
+            if host in members and members[host] != group:
+                Place(problems, f"host {host}").note(f"is in both {members[host]} and {group}", "write it in one")
+            members.setdefault(host, group)
+    return members
+
+
+def _pick(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: source[key] for key in keys}
+
+
+def _networks_of(me: Mapping[str, Any]) -> list[str]:
+    return [f"{me[key]}/{bits}" for key, bits in (("ipv4", 32), ("ipv6", 128)) if me[key]]
+
+
+def _tls(me: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a host keeps its keys and certificates, and which of them the private CA issues to it.
+
+    private: with which gateways and mail host know each other. public: what a gateway shows on port 25, the operator's
+    own files or an ECDSA and an RSA certificate side by side; a mail host shows strangers nothing.
+    """
+    issued = [{"name": "private", "algorithm": "ECDSA", "usage": ["serverAuth", "clientAuth"]}]
+    public = [f"public-{index}" for index in range(len(me["certificate_files"]))]
+    if me["group"] == GATEWAYS and not public:
+        public = ["public-ecdsa", "public-rsa"]
+        issued += [{"name": name, "algorithm": name[7:].upper(), "usage": ["serverAuth"]} for name in public]
+
+    def pair(name: str) -> dict[str, str]:
+        return {"certificate": f"{TLS_DIRECTORY}/{name}.crt", "key": f"{TLS_DIRECTORY}/{name}.key"}
+
+    return {
+        "directory": TLS_DIRECTORY,
+        "ca": f"{TLS_DIRECTORY}/ca.crt",
+        "issued": issued,
+        "private": pair("private"),
+        "public": [pair(name) for name in public],
+    }
+
+
+def _view(
+    me: Mapping[str, Any], site: Mapping[str, Any], first_preference: int, exempt: Sequence[str]
+) -> dict[str, Any]:
+    """What the model of one host has beside the site."""
+    listen = [
+        {"name": name, "port": site["ports"][name], "protocol": "tcp", "zones": list(zones)}
+        for name, zones in LISTEN[me["group"]].items()
+        if name != "submission" or site["logins"]
+    ]
+    own = set(_networks_of(me)) if me["group"] == GATEWAYS else set()
+    return {
+        "me": {
+            **_pick(me, "host", "name", "short", "group", "preference"),
+            "backup": me["preference"] is not None and me["preference"] > first_preference,
+            **_pick(me, "ipv4", "ipv6", "vpn_address", "vpn_interface"),
+        },
+        "exempt": [network for network in exempt if network not in own],
+        "listen": listen,
+        "reserved_ports": sorted(entry["port"] for entry in listen if entry["port"] in EPHEMERAL_PORTS),
+        "selinux_ports": [
+            {"port": str(entry["port"]), "proto": entry["protocol"], "setype": setype}
+            for entry in listen
+            for setype, labelled in [PORT_TYPES[entry["name"]]]
+            if entry["port"] not in labelled
+        ],
+        "certificate_files": me["certificate_files"],
+        "tls": _tls(me),
+    }
+
+
+def build(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """The models of all hosts of the groups mail_gateways and mail_stores, by inventory host; see `parts`."""
+    site, views = parts(hosts, groups)
+    return {host: {**site, **view} for host, view in views.items()}
+
+
+def parts(
+    hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What the models of all hosts share, and what each has beside it, by inventory host.
+
+    hosts: {inventory host: {variable: value}}; only variables of which `concerns` is true matter.
+    groups: {group: [inventory host, ...]}.
+
+    A model holds plain dict, list, str, int, bool and None, no secret, and for the same inventory the same bytes,
+    whatever the order in which it was written. Sizes are bytes. Its shape is that of the filter's documentation.
+
+    Raises InventoryError with all problems at once.
+    """
+    problems: list[str] = []
+    members = _members(groups, problems)
+    if not members:
+        raise InventoryError(problems)
+    places = {host: Place(problems, f"host {host}") for host in members}
+    variables = {host: hosts.get(host, {}) for host in members}
+    first = next(iter(members))
+
+    _all_known(variables, places)
+    values = _site_values(list(members), variables, places)
+    vpn: list[IPNetwork] = []
+    if _has(places[first], values, "mail_vpn_networks", '["10.99.0.0/24"]'):
+        vpn = _vpn_networks(places[first]["mail_vpn_networks"], values["mail_vpn_networks"])
+    everyone = [_host(places[host], host, group, variables[host], vpn) for host, group in members.items()]
+    _all_different(everyone, places)
+    mail = _mail(places[first], values, everyone)
+    _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
+    _outgoing.check_passwords(list(members), variables, places, mail["logins"])
+    keys = variables[first].get(TSIG_KEYS, {})
+    _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
+    for host, group in members.items():
+        if SSH_PORT in variables[host]:
+            _ssh_port(places[host][SSH_PORT], variables[host][SSH_PORT], group, mail["ports"])
+    if problems:
+        raise InventoryError(problems)
+
+    gateways = sorted((me for me in everyone if me["group"] == GATEWAYS), key=lambda me: (me["preference"], me["name"]))
+    networks = sorted(map(str, vpn))
+    site = {
+        "gateways": [_pick(me, "host", "name", "preference", "ipv4", "ipv6", "vpn_address") for me in gateways],
+        "stores": [_pick(me, "host", "name", "vpn_address") for me in everyone if me["group"] == STORES],
+        "vpn_networks": networks,
+        **mail,
+    }
+    exempt = sorted(networks + [network for gateway in gateways for network in _networks_of(gateway)])
+    views = {me["host"]: _view(me, site, gateways[0]["preference"], exempt) for me in everyone}
+    return site, {host: views[host] for host in sorted(views)}

@@ -1,0 +1,210 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of the model that is about mail going out: who may submit it, which keys sign it, and the milters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
+
+PASSWORDS = "vault_mail_login_passwords"
+KEYS = "vault_mail_dkim_keys"
+
+PASSWORD_LENGTH = 12  # characters at least
+PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
+KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
+
+# Each milter with its inet port (milter_port_t of EL's policy has all three) and the services of Postfix that ask it.
+# opendkim signs with one kind of key a process, hence two. The order is that in which Postfix asks: a signature is
+# judged before the policy that wants to know about it.
+MILTERS = {
+    "opendkim": {"port": 8891, "group": "opendkim", "services": ["smtp", "submission", "local"]},
+    "opendkim-ed25519": {"port": 8890, "group": "opendkim", "services": ["submission", "local"]},
+    "opendmarc": {"port": 8893, "group": "opendmarc", "services": ["smtp"]},
+}
+SOCKETS = ("unix", "inet")
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+
+
+# Who may submit
+
+
+def logins(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{login: the senders it may use}; a sender is an address or, for all of a domain, "@" and the domain."""
+    example = '{"alice@example.org": ["alice@example.org"], "store@example.org": ["@example.org"]}'
+    found: dict[str, list[str]] = {}
+    for key, written in _inventory.mapping(at, value, example).items():
+        here = at[key]
+        login = _inventory.address(here, key)
+        if login in found:
+            here.note("is there twice, but for upper and lower case", "write it once")
+        senders = [written] if isinstance(written, str) else _inventory.sequence(here, written, '["alice@example.org"]')
+        found[login] = sorted({_sender(here[index], sender, domains) for index, sender in enumerate(senders)})
+        if not senders:
+            here.note("may send as nobody", 'write its addresses, or "@example.org" for all of a domain')
+    return {login: found[login] for login in sorted(found)}
+
+
+def _sender(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
+    if isinstance(value, str) and value.startswith("@"):
+        sender = "@" + _inventory.domain_name(at, value[1:])
+    else:
+        sender = _inventory.address(at, value)
+    domain = _inventory.domain_of(sender)
+    if "@" in sender and domains and domain not in domains:
+        at.refuse(value, "is in a domain that is not ours", "write an address of a domain of mail_domains")
+    return sender
+
+
+def senders(by_login: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """{sender: the logins that may use it}. Postfix looks for the address first and then asks no further, so an address
+    with an owner of its own belongs to the owners of its domain as well."""
+    owners: dict[str, set[str]] = {}
+    for login, names in by_login.items():
+        for name in names:
+            owners.setdefault(name, set()).add(login)
+    return {
+        name: sorted(owners[name] | owners.get("@" + _inventory.domain_of(name), set()))
+        for name in sorted(owners)
+    }  # fmt: skip
+
+
+def check_passwords(
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, _inventory.Place],
+    known: Mapping[str, Any],
+) -> None:
+    """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows a password."""
+    make = "make one with `openssl rand -base64 24`"
+    example = f"write {{login: password}}; {make}"
+    place, value = _inventory.secret(members, hosts, at, PASSWORDS, bool(known), example)
+    if value is None:
+        return
+    seen = set()
+    for number, (login, password) in enumerate(value.items(), 1):
+        if not isinstance(login, str) or not _inventory.is_address(login):
+            place.note(f"the key of entry {number} is not a login", 'write {"alice@example.org": "password"}')
+            continue
+        seen.add(login.lower())
+        if login.lower() not in known:
+            place[login].note(f"{_inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
+        why = _why_no_password(password)
+        if why:
+            place[login].note(why, make)
+    for login in known:
+        if "@" in login and login not in seen:
+            place[login].note(f"login {_inventory.show(login)} has no password", make)
+
+
+def _why_no_password(value: object) -> str:
+    if not isinstance(value, str):
+        return f"is {_inventory.kind(value)}, not a password"
+    if not value:
+        return "is empty"
+    if any(character in value for character in "\n\r\0"):
+        return "contains a newline or NUL"
+    if len(value) < PASSWORD_LENGTH:
+        return f"is shorter than {PASSWORD_LENGTH} characters"
+    if len(value.encode("utf-8", "replace")) > PASSWORD_OCTETS:
+        return f"is longer than {PASSWORD_OCTETS} octets"
+    return ""
+
+
+# What signs
+
+
+def dkim_senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
+    """{address with keys of its own: the label that their selectors begin with}."""
+    found: dict[str, str] = {}
+    for key, label in _inventory.mapping(at, value, '{"news@example.org": "news"}').items():
+        here = at[key]
+        address = _sender(here, key, domains)
+        if address.startswith("@"):
+            here.refuse(key, "is a domain", "write an address; each domain has keys anyhow")
+        if not isinstance(label, str) or not _LABEL.fullmatch(label):
+            here.refuse(label, "cannot begin a selector", 'write lower-case letters and digits, such as "news"')
+            continue
+        if label in found.values():
+            here.refuse(label, "is that of another sender as well", "write another one: no selector is used twice")
+        found[address] = label
+    return {address: found[address] for address in sorted(found)}
+
+
+def keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The keys that the gateway of this model has or should have, by domain: each with domain, sender (null: the
+    domain's own), type, selector, stage, and public, which is null for a key that is not made yet.
+
+    A key that is written down nowhere signs as soon as it is made: a signature without a record counts as none, as no
+    signature does. A selector that was used before is never used again.
+    """
+    me, labels = model["me"], model["dkim_senders"]
+    written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in model["dkim"]:
+        if entry["host"] == me["name"]:
+            written.setdefault((entry["domain"], entry["type"]), []).append(entry)
+    found = []
+    for domain in (each["name"] for each in model["domains"]):
+        for sender, base in bases(labels, me["short"], domain).items():
+            for kind, suffix in KEY_TYPES.items():
+                common = {"domain": domain, "sender": sender, "type": kind}
+                made = [entry for entry in written.get((domain, kind), []) if descends(entry["selector"], base)]
+                live = [entry for entry in made if entry["stage"] != "removed"]
+                fresh = {"selector": _unused(base + suffix, made), "stage": "signing", "public": None}
+                found += [
+                    {**common, **{key: entry[key] for key in ("selector", "stage", "public")}}
+                    for entry in live or [fresh]
+                ]
+    return found
+
+
+def bases(labels: Mapping[str, str], short: str, domain: str) -> dict[Optional[str], str]:
+    """{sender (None: the domain's own): what its keys' selectors begin with} at the gateway of this short name."""
+    own: dict[Optional[str], str] = {None: short}
+    own.update({sender: f"{label}-{short}" for sender, label in labels.items() if sender.endswith("@" + domain)})
+    return own
+
+
+def descends(selector: str, base: str) -> bool:
+    """Whether a key is the one of this base, or a later one: those have a month or a number at their end."""
+    return re.fullmatch(re.escape(base) + r"(?:-ed|-[0-9]+)*", selector) is not None
+
+
+def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
+    """The selector, with a number where a key that was made before has it."""
+    used = {entry["selector"] for entry in made}
+    number = 2
+    free = selector
+    while free in used:
+        free, number = f"{selector}-{number}", number + 1
+    return free
+
+
+# The milters
+
+
+def milters(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+    """In the order in which Postfix asks them: name, unit, group (of the socket), services, and where they listen, as
+    the milter (`listen`) and as Postfix (`connect`) writes it."""
+    if value not in SOCKETS:
+        at.refuse(value, "is no kind of socket", f"write one of {', '.join(SOCKETS)}")
+    found = []
+    for name, milter in MILTERS.items():
+        path = f"/run/{milter['group']}/{name}.sock"
+        unix = value != "inet"
+        found.append(
+            {
+                "name": name,
+                "unit": name,
+                "group": milter["group"],
+                "services": list(milter["services"]),
+                "listen": f"local:{path}" if unix else f"inet:{milter['port']}@127.0.0.1",
+                "connect": f"unix:{path}" if unix else f"inet:127.0.0.1:{milter['port']}",
+            }
+        )
+    return found
