@@ -1,0 +1,414 @@
+"""What the scenarios' tests share: the lab's hosts, an SMTP client on the internet, a mail reader on the VPN."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = os.environ.get("GH_LAB", "ght")
+STATE = ROOT / ".lab" / PREFIX
+
+
+INJECT = """
+import json, smtplib, sys
+order = json.load(sys.stdin)
+with smtplib.SMTP("127.0.0.1") as client:
+    for number in order["ids"]:
+        client.sendmail("carol@sender.example", [order["to"]],
+            f"From: carol@sender.example\\r\\nTo: {order['to']}\\r\\nDate: {order['date']}\\r\\n"
+            f"Message-ID: {number}\\r\\n\\r\\nhello\\r\\n")
+print("null")
+"""
+
+
+DATE = "Sun, 22 Nov 2026 10:00:00 +0000"
+# What RFC 5322 3.6 wants of a header; opendmarc refuses a message that has less.
+HEADER = f"From: Carol <carol@sender.example>\r\nDate: {DATE}\r\n"
+
+
+def ansible_environment(**more: str) -> dict[str, str]:
+    """The environment of Ansible's programs: this project's settings, and none that molecule has for its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
+    return {**inherited, "GH_LAB": PREFIX, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **more}
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below a process, whatever session or group they went to."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for known in found:
+        found += children.get(known, [])
+    return found[1:]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A host of the lab: its inventory variables, and a way to run commands in its container as root."""
+
+    name: str
+    variables: dict[str, Any]
+
+    @property
+    def container(self) -> str:
+        return f"{PREFIX}-{self.variables['lab_container']}"
+
+    def __getattr__(self, key: str) -> Any:
+        """Any inventory variable, such as mail_ipv4."""
+        try:
+            return self.variables[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+    def run(self, *command: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command; with check a failure prints what the command said, and the host's last journal lines."""
+        result = subprocess.run(
+            ["podman", "exec", "--interactive", self.container, *command],
+            input=given, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        if check and result.returncode:
+            journal = subprocess.run(
+                ["podman", "exec", self.container, "journalctl", "--no-pager", "--lines=30"],
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            pytest.fail(f"{self.name}: {' '.join(command)}: {result.stdout}{result.stderr}\njournal:\n{journal.stdout}")
+        return result
+
+    def out(self, *command: str, given: str = "") -> str:
+        return self.run(*command, given=given).stdout
+
+    @property
+    def pid(self) -> int:
+        """The container's first process, as this machine numbers it."""
+        shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
+        return int(subprocess.run(shown, capture_output=True, check=True, timeout=60).stdout)
+
+    def python(self, script: str, order: dict[str, Any]) -> Any:
+        """Run a script of this folder on the host; its standard input is the order, its output is JSON."""
+        source = (ROOT / "molecule" / script).read_text()
+        return json.loads(self.out("python3", "-c", source, given=json.dumps(order)))
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Postfix' queue, as postqueue(1) -j describes each message."""
+        return [json.loads(line) for line in self.out("postqueue", "-j").splitlines()]
+
+    def journal(self, *units: str, since: str = "-1h") -> str:
+        return self.out("journalctl", "--no-pager", "--output=cat", f"--since={since}", *(f"--unit={u}" for u in units))
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """The lab as create.yml wrote it down."""
+
+    hosts: dict[str, Host]
+    groups: dict[str, list[str]]
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
+
+    @property
+    def gateways(self) -> list[Host]:
+        return [self.hosts[name] for name in self.groups["mail_gateways"]]
+
+    @property
+    def store(self) -> Host:
+        return self.hosts[self.groups["mail_stores"][0]]
+
+    @property
+    def internet(self) -> Host:
+        return self.hosts["internet.sender.example"]
+
+    @property
+    def client(self) -> Host:
+        return self.hosts["client.example.org"]
+
+    def playbook(self, *arguments: str, inventory: Path = ROOT / "inventories/lab") -> list[dict[str, Any]]:
+        """Run ansible-playbook on the lab; its results, each with "task", "host", "changed", "failed", "msg"."""
+        result = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), *arguments],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
+            capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        assert events, f"ansible-playbook said nothing: {result.stderr}"
+        return [
+            {"task": event["task"]["name"].split(" : ")[-1], "role": event["task"]["name"].partition(" : ")[0],
+             "host": host, **outcome}
+            for event in events
+            if event["_event"].startswith(("v2_runner_on_ok", "v2_runner_on_failed", "v2_runner_on_unreachable"))
+            for host, outcome in event["hosts"].items()
+        ]  # fmt: skip
+
+    def start_playbook(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start ansible-playbook on the lab, to be killed."""
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), *arguments],
+            cwd=ROOT, env=ansible_environment(), stdout=output, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def kill_playbook(self, process: subprocess.Popen[str]) -> None:
+        """Kill ansible-playbook, its workers, and on the hosts what they started there."""
+        kill([process.pid, *descendants(process.pid)])
+        process.communicate()
+        for name in [*self.groups["mail_gateways"], *self.groups["mail_stores"]]:
+            inside = descendants(self.hosts[name].pid)
+            sessions = [pid for pid in inside if command_of(pid).startswith("sshd: ops")]
+            kill([pid for session in sessions for pid in [session, *descendants(session)]])
+
+    def module(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """What a module says that runs on this machine."""
+        result = subprocess.run(
+            ["ansible", "localhost", "-m", name, "-a", json.dumps(arguments)],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return json.loads(result.stdout.partition("=>")[2])
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    known = json.loads((STATE / "lab.json").read_text())
+    return Lab({name: Host(name, variables) for name, variables in known["hosts"].items()}, known["groups"])
+
+
+@pytest.fixture(scope="session")
+def state() -> Path:
+    """The folder of the lab's state on this machine."""
+    return STATE
+
+
+@pytest.fixture(scope="session")
+def published(lab: Lab) -> None:
+    """The DNS records of the lab's inventory, with the keys that site.yml made, are on the lab's name server."""
+    results = lab.playbook("playbooks/dns.yml")
+    assert not [result for result in results if result.get("failed")]
+
+
+@pytest.fixture(scope="session")
+def header() -> str:
+    """The lines that every message has."""
+    return HEADER
+
+
+@pytest.fixture(scope="session")
+def vault() -> dict[str, Any]:
+    """The lab's secrets, which it keeps in clear."""
+    return yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for a gateway runs once for each."""
+    if "gateway" in metafunc.fixturenames:
+        names = json.loads((STATE / "lab.json").read_text())["groups"]["mail_gateways"]
+        metafunc.parametrize("gateway", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def gateway(request: pytest.FixtureRequest, lab: Lab) -> Host:
+    return lab[request.param]
+
+
+Dialogue = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def smtp(lab: Lab) -> Dialogue:
+    """smtp(address, line, ..., client=Host): hold a dialogue; the last reply line to each line, the greeting first."""
+
+    def hold(
+        address: str, *lines: Any, client: Host | None = None, port: int = 25, source: str | None = None
+    ) -> list[str]:
+        # Longer than the gateways wait for a milter that hangs.
+        order = {"host": address, "port": port, "source": source, "timeout": 60, "send": list(lines)}
+        return [reply[-1] for _line, reply in (client or lab.internet).python("smtp_client.py", order)]
+
+    return hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Mail:
+    """Sends messages that can be told apart, and finds them again."""
+
+    lab: Lab
+    smtp: Dialogue
+    folder: Path = ROOT / "molecule"
+
+    @staticmethod
+    def new_id() -> str:
+        return f"<{uuid.uuid4()}@sender.example>"
+
+    def send(
+        self, address: str, *recipients: str, sender: str = "carol@sender.example", client: Host | None = None
+    ) -> str:
+        """Send one message through address and give its Message-ID; a refusal fails the test."""
+        message_id = self.new_id()
+        header = f"{HEADER}To: {recipients[0]}\r\nMessage-ID: {message_id}\r\n"
+        replies = self.smtp(
+            address, "EHLO internet.sender.example", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients),
+            "DATA", header + "\r\nhello\r\n.", "QUIT", client=client,
+        )  # fmt: skip
+        assert replies[-2].startswith("250 "), replies
+        return message_id
+
+    def queue(self, count: int, recipient: str = "bob@example.org") -> list[str]:
+        """Messages with ids of their own for the internet's Postfix, which follows MX records and comes again."""
+        ids = [self.new_id() for _number in range(count)]
+        self.lab.internet.out("python3", "-c", INJECT, given=json.dumps({"ids": ids, "to": recipient, "date": DATE}))
+        return ids
+
+    def arrived(self, ids: list[str], mailbox: str = "bob@example.org") -> dict[str, int]:
+        """How often each of the ids stands in the mailbox, as the mail host itself counts; 0 while Dovecot is down."""
+        command = ["doveadm", "-f", "tab", "fetch", "-u", mailbox, "hdr.message-id", "mailbox", "INBOX"]
+        found = self.lab.store.run(*command, check=False).stdout.split()
+        return {number: found.count(number) for number in ids}
+
+    def bounced(self) -> list[str]:
+        """Lines of any log that say that mail was returned, and mail that reached the sender."""
+        hosts = [*self.lab.gateways, self.lab.internet]
+        logs = ["/var/log/gatehouse-mail.log"] * len(self.lab.gateways) + ["/var/log/mail.log"]
+        lines = [line for host, log in zip(hosts, logs) for line in host.out("cat", log).splitlines()]
+        return [line for line in lines if "status=bounced" in line or "to=<carol@sender.example>" in line]
+
+    def copies(self, mailbox: str, message_id: str) -> list[str]:
+        """The texts of the copies of a message in a mailbox, read over IMAP with TLS on the VPN."""
+        store = self.lab.store
+        return self.lab.client.python("imap_client.py", {
+            "host": store.name, "address": store.mail_vpn_address, "port": 993, "user": mailbox,
+            "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "password": store.lab_passwords[mailbox],
+            "header": ["Message-ID", message_id],
+        })  # fmt: skip
+
+    def wait_for(self, mailbox: str, message_id: str, seconds: float = 30) -> str:
+        """The text of a message's one copy, waited for; a second copy or none fails the test."""
+        texts = wait_for(lambda: self.copies(mailbox, message_id), seconds, f"{message_id} in the mailbox of {mailbox}")
+        assert len(texts) == 1
+        return texts[0]
+
+
+@pytest.fixture(scope="session")
+def mail(lab: Lab, smtp: Dialogue) -> Mail:
+    return Mail(lab, smtp)
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[[Callable[[], Any], float, str], Any]:
+    return wait_for
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What a condition gives as soon as it is true; the test fails when that takes longer than the seconds."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.3)
+    return value
+
+
+@pytest.fixture(scope="session")
+def machine() -> dict[str, Any]:
+    """What the build of the images found out: flags of podman, names of the images."""
+    return yaml.safe_load((STATE / "machine.yml").read_text())
+
+
+@pytest.fixture(scope="session")
+def ansible_facts() -> Callable[[str], dict[str, Any]]:
+    """ansible_facts(host): what Ansible's setup module says of a host."""
+
+    def gather(host: str) -> dict[str, Any]:
+        result = subprocess.run(
+            ["ansible", "-i", str(ROOT / "inventories/lab"), host, "-m", "ansible.builtin.setup"],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        return json.loads(result.stdout.partition("=>")[2])["ansible_facts"]
+
+    return gather
+
+
+@pytest.fixture(scope="session")
+def redhat_packages() -> list[str]:
+    """Every package that a role installs on the family of CentOS."""
+    lists = [yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/vars/redhat.yml")]
+    return sorted(
+        {name for names in lists for key, value in names.items() if key.endswith("_packages") for name in value}
+    )
+
+
+def bare(image: str) -> Host:
+    """A host of scenario modules, named for its image."""
+    return Host(image, {"lab_container": f"modules-{image}"})
+
+
+@pytest.fixture(scope="session", params=["debian12", "el9"])
+def platform(request: pytest.FixtureRequest) -> Host:
+    """A test that asks for it runs once on each host of scenario modules."""
+    return bare(request.param)
+
+
+@pytest.fixture(scope="session")
+def debian12() -> Host:
+    return bare("debian12")
+
+
+@pytest.fixture(scope="session")
+def el9() -> Host:
+    return bare("el9")
+
+
+class Run:
+    """run(platform, module, **options): one task by ssh and sudo; its result, as a registered variable has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.playbook = folder / "play.yml"
+        self.printed = ""  # by ansible-playbook, of the last run
+
+    def __call__(self, host: Host, module: str, *arguments: str, **options: Any) -> dict[str, Any]:
+        return self.tasks(host, [{module: options}], *arguments)[0]
+
+    def tasks(self, host: Host, tasks: list[dict[str, Any]], *arguments: str) -> list[dict[str, Any]]:
+        """The results of a play's tasks, up to the first that fails; the arguments are ansible-playbook's."""
+        self.playbook.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": tasks}]))
+        result = subprocess.run(
+            ["ansible-playbook", "-i", str(ROOT / "molecule/modules/hosts.yml"), *arguments, str(self.playbook)],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
+            capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        self.printed = result.stdout + result.stderr
+        events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        results = [event["hosts"][host.name] for event in events if event["_event"].startswith("v2_runner_on_")]
+        assert results, f"ansible-playbook said nothing: {self.printed}"
+        return results
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)

@@ -1,0 +1,173 @@
+"""Six canary passwords appear nowhere but in what they were given to: output, journal, processes, files.
+
+Module semanage takes no secret, so the modules here are saslpasswd2 and postmap.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+ROUND = secrets.token_hex(6)
+CANARIES = [
+    f"{ROUND}-plain-password",
+    f"{ROUND} with spaces and %s {{braces}}",
+    f"{ROUND}'single' \"double\" `back`",
+    f"{ROUND}Ünïcödé-пароль",
+    f"{ROUND}\\back\\slash$(id)&;|#",
+    f"{ROUND}+/=AGFsaWNl:?@%40",
+]
+
+
+def forms(password):
+    """The octets by which a password could be found: as it is, escaped, and in base64 wherever it stands in a text.
+
+    AUTH PLAIN is base64 of NUL, user, NUL, password, so the password starts at any of three positions of a group.
+    """
+    octets = password.encode()
+    found = {octets, json.dumps(password)[1:-1].encode(), repr(password)[1:-1].encode()}
+    found |= {quote(password).encode(), quote(password, safe="").encode(), quote_plus(password).encode()}
+    for shift, skip in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(b"\0" * shift + octets)
+        found.add(encoded[skip : (shift + len(octets)) * 8 // 6])
+    return found
+
+
+FORMS = {form: canary for canary in CANARIES for form in forms(canary)}
+
+
+def canaries_in(octets):
+    return sorted({canary for form, canary in FORMS.items() if form in octets})
+
+
+class Watch(threading.Thread):
+    """Samples the command lines and environments of all processes of this machine, containers included."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen, self.samples, self.enough = set(), 0, threading.Event()
+
+    def run(self):
+        while not self.enough.is_set():
+            for process in Path("/proc").glob("[0-9]*"):
+                for name in ("cmdline", "environ"):
+                    try:
+                        octets = (process / name).read_bytes()
+                    except OSError:  # it is gone
+                        continue
+                    if ROUND.encode() in octets:
+                        self.seen.update(canaries_in(octets))
+            self.samples += 1
+            time.sleep(0.002)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_raised):
+        self.enough.set()
+        self.join()
+
+
+def files_with_canaries(host):
+    """Names of all files of a host that hold a canary in any form."""
+    patterns = "\n".join(form.decode("utf-8", "surrogateescape") for form in FORMS)
+    search = "grep -raFl --exclude-dir=proc --exclude-dir=sys -f /dev/stdin / 2> /dev/null || true"
+    return set(host.run("env", "LC_ALL=C", "bash", "-c", search, given=patterns).stdout.split("\n")) - {""}
+
+
+def journal(host):
+    return host.run("journalctl", "--no-pager", "--output=verbose", "--all").stdout.encode()
+
+
+SASL, POSTMAP = "gatehouse.mail.saslpasswd2", "gatehouse.mail.postmap"
+USERS = [{"user": f"user{n}", "realm": "example.org", "password": canary} for n, canary in enumerate(CANARIES)]
+ENTRIES = [{"key": f"[relay{n}.example.org]:587", "value": f"user{n}:{c}"} for n, c in enumerate(CANARIES)]
+TABLE = {"path": "/etc/postfix/canaries", "sensitive": True}
+
+
+def worse(change, listed):
+    """The list with a mistake in each item."""
+    return [{**item, **{key: spoil(item) for key, spoil in change.items()}} for item in listed]
+
+
+SUCCESSES = [
+    {SASL: {"users": worse({"password": lambda _user: "another password"}, USERS)}},
+    {SASL: {"users": USERS}, "check_mode": True},
+    {SASL: {"users": USERS}},
+    {SASL: {"users": USERS, "copy": "/var/tmp/sasldb2-copy"}},
+    {POSTMAP: {**TABLE, "entries": ENTRIES}, "check_mode": True},
+    {POSTMAP: {**TABLE, "entries": ENTRIES}},
+]
+FAILURES = {
+    "too short": {SASL: {"users": USERS, "minimum_length": 99}},
+    "newline": {SASL: {"users": worse({"password": lambda user: user["password"] + "\n"}, USERS)}},
+    "NUL": {SASL: {"users": worse({"password": lambda user: user["password"] + "\0"}, USERS)}},
+    "bad user": {SASL: {"users": worse({"user": lambda _user: "a:b"}, USERS)}},
+    "twice": {SASL: {"users": USERS + USERS}},
+    "no realm": {SASL: {"users": [{"user": user["user"], "password": user["password"]} for user in USERS]}},
+    "misspelt suboption": {SASL: {"users": [{"user": "u", "realm": "r", "passwd": c} for c in CANARIES]}},
+    "misspelt option": {SASL: {"users": [], "user": USERS}},
+    "a list for a text": {SASL: {"users": [{"user": "u", "realm": "r", "password": [c]} for c in CANARIES]}},
+    "texts for users": {SASL: {"users": CANARIES}},
+    "one text for users": {SASL: {"users": CANARIES[0]}},
+    "bad choice": {SASL: {"users": USERS, "state": "prsent"}},
+    "no folder": {SASL: {"users": USERS, "path": "/nonesuch/sasldb2"}},
+    "a folder": {SASL: {"users": USERS, "path": "/etc"}},
+    "no database": {SASL: {"users": USERS, "path": "/etc/passwd"}},
+    "no group": {SASL: {"users": USERS, "path": "/var/tmp/sasldb2", "group": "nonesuch"}},
+    "newline in a table": {POSTMAP: {**TABLE, "entries": worse({"value": lambda e: e["value"] + "\nx"}, ENTRIES)}},
+    "space in a key": {POSTMAP: {**TABLE, "entries": worse({"key": lambda e: "a b"}, ENTRIES)}},
+    "no such entry": {POSTMAP: {**TABLE, "entries": worse({"valeu": lambda e: e["value"]}, ENTRIES)}},
+    "no folder for a table": {POSTMAP: {**TABLE, "path": "/nonesuch/table", "entries": ENTRIES}},
+}
+
+
+def test_passwords_appear_nowhere_but_in_what_they_were_given_to(platform, run):
+    tasks = [*SUCCESSES, *({**task, "ignore_errors": True} for task in FAILURES.values())]
+    with Watch() as watch:
+        results = run.tasks(platform, tasks, "-vvvv", "--diff")
+    assert ["failed" in result for result in results] == [False] * len(SUCCESSES) + [True] * len(FAILURES)
+    assert watch.samples > 20
+    assert canaries_in(run.printed.encode()) == []
+    assert canaries_in(journal(platform)) == []
+    assert watch.seen == set()
+    database = {"debian12": "/etc/sasldb2", "el9": "/etc/sasl2/sasldb2"}[platform.name]
+    assert files_with_canaries(platform) == {
+        database, "/var/tmp/sasldb2-copy", "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb"
+    }  # fmt: skip
+
+
+def test_the_search_finds_what_is_there(platform, run):
+    """The control: each form in a file and in the journal, each password printed and in a short-lived process."""
+    folder = "/var/tmp/control"
+    plant = """
+import json, os, subprocess, sys
+folder, forms = json.load(sys.stdin)
+os.mkdir(folder)
+for number, form in enumerate(forms):
+    with open(f"{folder}/{number}", "w") as file:
+        file.write(f"before {form} after")
+    subprocess.run(["logger", "--", form], check=True)
+"""
+    platform.run("python3", "-c", plant, given=json.dumps([folder, [form.decode() for form in FORMS]]))
+    assert {name for name in files_with_canaries(platform) if name.startswith(folder)} == {
+        f"{folder}/{number}" for number in range(len(FORMS))
+    }
+    platform.run("rm", "-r", folder)
+    assert canaries_in(journal(platform)) == sorted(CANARIES)
+    run(platform, "ansible.builtin.debug", msg=CANARIES)
+    assert canaries_in(run.printed.encode()) == sorted(CANARIES)
+    for canary in CANARIES:
+        for login in (f"\0user@example.org\0{canary}", f"user\0user\0{canary}"):
+            assert canaries_in(base64.b64encode(login.encode())) == [canary]
+    with Watch() as watch:
+        platform.run(
+            "bash", "-c", 'for n in {1..50}; do sasldblistusers2 -f "$@" > /dev/null 2>&1 || true; done', "-", *CANARIES
+        )
+    assert watch.seen == set(CANARIES)

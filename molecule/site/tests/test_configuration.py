@@ -1,0 +1,63 @@
+"""What the daemons themselves say of their configuration."""
+
+import pytest
+
+
+def test_postfix_has_no_complaint(gateway):
+    for command in (["postconf", "-n"], ["postconf", "-M"], ["postconf", "-P"], ["postfix", "check"]):
+        assert gateway.run(*command).stderr == ""
+
+
+def test_postfix_would_have_complained(gateway):
+    """The control: an unknown parameter is a word on standard error and nothing more."""
+    gateway.out("cp", "-r", "/etc/postfix/candidate", "/tmp/broken")
+    gateway.out("sh", "-c", "echo smtpd_tls_protcols = x >> /tmp/broken/main.cf")
+    assert "unused parameter: smtpd_tls_protcols" in gateway.run("postconf", "-c", "/tmp/broken", "-n").stderr
+    gateway.out("rm", "-r", "/tmp/broken")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("smtpd_forbid_bare_newline", "normalize"),
+        ("smtpd_forbid_bare_newline_exclusions", ""),
+        ("smtpd_forbid_unauth_pipelining", "yes"),
+        ("cleanup_replace_stray_cr_lf", "yes"),
+        ("mynetworks", "127.0.0.0/8 [::1]/128"),
+        ("smtpd_relay_restrictions", "reject_unauth_destination"),
+    ],
+)
+def test_protection_is_on(gateway, parameter, value):
+    assert gateway.out("postconf", "-h", parameter).strip() == value
+
+
+def test_dovecot_has_no_complaint(lab):
+    assert lab.store.run("doveconf", "-n").stderr == ""
+
+
+def test_unbound_has_no_complaint(lab):
+    for host in [*lab.gateways, lab.store]:
+        checked = host.run("unbound-checkconf")
+        assert "no errors" in checked.stdout
+        assert "warning" not in checked.stdout + checked.stderr
+
+
+def test_resolver_validates(gateway):
+    assert "127.0.0.1" in gateway.out("cat", "/etc/resolv.conf")
+    answer = gateway.out("dig", "@127.0.0.1", "example.org", "MX")
+    flags = next(line for line in answer.splitlines() if "flags:" in line)
+    assert " ad" in flags.partition(";;")[2].partition(";")[0]
+    assert gateway.name in answer
+
+
+def test_ca_key_stays_on_the_controller(lab, state):
+    assert (state / "pki" / "ca.key").stat().st_mode & 0o777 == 0o600
+    for host in [*lab.gateways, lab.store]:
+        assert host.out("find", "/", "-xdev", "-name", "ca.key") == ""
+
+
+def test_units_are_up_and_start_at_boot(lab):
+    for host, units in [(lab.store, ["dovecot", "stunnel@lmtp"]), *((g, ["postfix"]) for g in lab.gateways)]:
+        for unit in [*units, "firewalld", "unbound", "rsyslog"]:
+            assert host.out("systemctl", "is-active", unit).strip() == "active", (host.name, unit)
+            assert host.out("systemctl", "is-enabled", unit).strip() == "enabled", (host.name, unit)

@@ -1,0 +1,115 @@
+"""The mail host: gateways deliver to it, people on the VPN read from it, nobody else reaches it."""
+
+import json
+
+import pytest
+
+CONNECT = """
+import json, socket, sys
+order = json.load(sys.stdin)
+try:
+    socket.create_connection((order["host"], order["port"]), timeout=3).close()
+    print('"connected"')
+except OSError as error:
+    print(json.dumps(type(error).__name__))
+"""
+SPEAK = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 24), timeout=10) as plain:
+    plain.sendall(b"LHLO client.example.org\\r\\n")
+    try:
+        print(plain.recv(1000))
+    except ConnectionResetError:
+        print(b"")
+"""
+# "Administratively prohibited" or "no route", the firewall's no; where nothing listens it is ConnectionRefusedError.
+BARRED = ("PermissionError", "OSError")
+PORTS = {"lmtp": 24, "imaps": 993, "smtp": 25, "imap": 143}
+
+
+def reach(host, address, port):
+    return json.loads(host.out("python3", "-c", CONNECT, given=json.dumps({"host": address, "port": port})))
+
+
+def openssl(host, store, *arguments):
+    """What the mail host's LMTP port answers to TLS with these arguments and an LHLO."""
+    target = f"{store.mail_vpn_address}:24"
+    result = host.run(
+        "timeout", "10", "openssl", "s_client", "-connect", target, "-quiet", "-verify_quiet", *arguments,
+        given="LHLO client.example.org\r\n", check=False,
+    )  # fmt: skip
+    return result.stdout + result.stderr
+
+
+def test_lmtp_is_verified_tls(mail, gateway, lab):
+    mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
+    log = gateway.out("cat", "/var/log/gatehouse-mail.log")
+    assert f"Verified TLS connection established to {lab.store.mail_vpn_address}" in log
+    assert f"Connect from {gateway.mail_vpn_address}" in lab.store.out("cat", "/var/log/gatehouse-mail.log")
+
+
+def test_lmtp_wants_a_gateway_s_certificate(lab, gateway):
+    mine = ("-cert", "/etc/pki/gatehouse/private.crt", "-key", "/etc/pki/gatehouse/private.key")
+    assert "220 store.example.org" in openssl(gateway, lab.store, *mine)  # the control
+    assert "220 " not in openssl(gateway, lab.store)
+    assert "220 " not in openssl(lab.store, lab.store, *mine)  # of the CA, but not a gateway's
+    lab.client.out(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+        "-subj", f"/CN={gateway.name}", "-addext", f"subjectAltName=DNS:{gateway.name}", "-keyout", "/tmp/forged.key",
+        "-out", "/tmp/forged.crt",
+    )  # fmt: skip
+    assert "220 " not in openssl(lab.client, lab.store, "-cert", "/tmp/forged.crt", "-key", "/tmp/forged.key")
+
+
+def test_lmtp_without_tls_gets_nothing(lab):
+    """A TLS alert at the most; the control is test_lmtp_wants_a_gateway_s_certificate."""
+    answer = lab.client.out("python3", "-c", SPEAK, lab.store.mail_vpn_address)
+    assert "220" not in answer
+    assert "LHLO" not in answer
+
+
+@pytest.mark.parametrize("port", ["lmtp", "imaps"])
+def test_inside_answers_and_outside_does_not(lab, port):
+    store = lab.store
+    assert reach(lab.client, store.mail_vpn_address, PORTS[port]) == "connected"
+    for address in (store.lab_address4, store.lab_address6):
+        assert reach(lab.internet, address, PORTS[port]) in BARRED
+
+
+def test_outside_nothing_listens_even_without_the_firewall(lab):
+    store = lab.store
+    store.out("systemctl", "stop", "firewalld")
+    try:
+        for name in PORTS:
+            for address in (store.lab_address4, store.lab_address6):
+                assert reach(lab.internet, address, PORTS[name]) == "ConnectionRefusedError", (name, address)
+        assert reach(lab.client, store.mail_vpn_address, PORTS["imaps"]) == "connected"
+    finally:
+        store.out("systemctl", "start", "firewalld")
+
+
+def test_firewall_closes_outside_what_listens_there(lab):
+    """The other half: something does listen on every address, and only the VPN reaches it."""
+    store = lab.store
+    store.out("systemd-run", "--unit=listener", "python3", "-m", "http.server", "--bind", "::", "143")
+    try:
+        store.out("sh", "-c", "until ss -Hltn 'sport = 143' | grep -q .; do :; done")
+        for address in (store.lab_address4, store.lab_address6):
+            assert reach(lab.internet, address, PORTS["imap"]) in BARRED
+        assert reach(lab.client, store.mail_vpn_address, PORTS["imap"]) in BARRED  # nor does the VPN's zone
+        assert reach(store, "127.0.0.1", PORTS["imap"]) == "connected"  # the control
+    finally:
+        store.out("systemctl", "stop", "listener")
+
+
+def test_wrong_password_is_refused(lab, mail):
+    store = lab.store
+    order = {
+        "host": store.name, "address": store.mail_vpn_address, "port": 993, "user": "alice@example.org",
+        "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "password": "wrong", "header": ["Message-ID", "<none>"],
+    }  # fmt: skip
+    source = (mail.folder / "imap_client.py").read_text()
+    refused = lab.client.run("python3", "-c", source, given=json.dumps(order), check=False)
+    assert "AUTHENTICATIONFAILED" in refused.stderr
+    order["password"] = lab.store.lab_passwords["alice@example.org"]
+    assert lab.client.python("imap_client.py", order) == []

@@ -1,0 +1,270 @@
+"""Whose mail it is: a valid message passes, what DMARC refuses is refused, and no forgery arrives as authentic."""
+
+from __future__ import annotations
+
+import base64
+import email
+import re
+import subprocess
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+EHLO = "EHLO internet.sender.example"
+TO = "alice@example.org"
+POLICIES = ("reject", "quarantine", "none")
+
+
+@pytest.fixture(scope="module")
+def key(lab, vault):
+    """The private key with which the owners of the domains sign; its public part is on the lab's name server."""
+    made = rsa.generate_private_key(65537, 2048)
+    public = made.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    text = f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
+    strings = " ".join(f'"{text[index : index + 200]}"' for index in range(0, len(text), 200))
+    tsig = vault["vault_mail_tsig_keys"]["gatehouse-lab"]
+    lines = [f"key {tsig['algorithm']}:gatehouse-lab {tsig['secret']}", "server 127.0.0.1"]
+    for policy in POLICIES:
+        lines += [f"zone {policy}.example.", f"update delete s1._domainkey.{policy}.example. TXT"]
+        lines += [f"update add s1._domainkey.{policy}.example. 60 TXT {strings}", "send"]
+    lab["ns.example.net"].out("knsupdate", given="\n".join([*lines, ""]))
+    return made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+
+
+def message(mark, headers):
+    """A message with these header lines, and a Message-ID of its own."""
+    rest = [f"To: {TO}", "Date: Sun, 22 Nov 2026 10:00:00 +0000", "Subject: hello", f"Message-ID: {mark}"]
+    return "\r\n".join([*headers, *rest, "", "hello", ""])
+
+
+def signed(text, domain, key):
+    given = text.encode()
+    signature = dkim.sign(given, b"s1", domain.encode(), key, include_headers=[b"From", b"To", b"Subject"])
+    return signature.decode() + text
+
+
+@pytest.fixture
+def deliver(lab, smtp, gateway):
+    """deliver(sender, text): the reply that decided it, from the domains' own address or (spoof) from another one."""
+
+    def send(sender, text, spoof=True, client=None, address=None):
+        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.67" if spoof and client is None else None
+        raw = text + ("" if text.endswith("\r\n") else "\r\n") + ".\r\n"
+        lines = (EHLO, f"MAIL FROM:<{sender}>", f"RCPT TO:<{TO}>", "DATA", {"raw": raw}, "QUIT")
+        replies = smtp(address or gateway.mail_ipv4, *lines, client=client, source=source)
+        return next((reply for reply in replies if reply[0] in "45"), replies[-2])
+
+    return send
+
+
+def results(text, gateway):
+    """What the header says in this gateway's name, all of it in one line."""
+    parsed = email.message_from_string(text)
+    ours = [str(value) for value in parsed.get_all("Authentication-Results", []) if gateway.name in str(value)]
+    return " ".join(" ".join(ours).split())
+
+
+def test_a_valid_message_passes_all_three(mail, gateway, deliver, key):
+    mark = mail.new_id()
+    text = signed(message(mark, ["From: Carol <carol@reject.example>"]), "reject.example", key)
+    assert deliver("carol@reject.example", text, spoof=False).startswith("250 ")
+    said = results(mail.wait_for(TO, mark), gateway)
+    for verdict in ("dkim=pass", "spf=pass", "dmarc=pass"):
+        assert verdict in said
+
+
+def test_a_signature_alone_passes_for_a_forwarder(mail, gateway, deliver, key):
+    """SPF fails when somebody forwards; the signature still tells whose it is."""
+    mark = mail.new_id()
+    text = signed(message(mark, ["From: Carol <carol@reject.example>"]), "reject.example", key)
+    assert deliver("bounce@sender.example", text).startswith("250 ")
+    assert "dmarc=pass" in results(mail.wait_for(TO, mark), gateway)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_spoof_is_treated_as_its_owner_asks(mail, gateway, deliver, policy):
+    mark = mail.new_id()
+    reply = deliver(f"carol@{policy}.example", message(mark, [f"From: carol@{policy}.example"]))
+    if policy == "reject":
+        assert reply.startswith("550 5.7.1 ")
+    else:
+        assert reply.startswith("250 ")
+        assert f"dmarc=fail (p={policy}" in results(mail.wait_for(TO, mark), gateway)
+
+
+FORGED = (
+    "dmarc=pass header.from=reject.example; spf=pass smtp.mailfrom=reject.example; dkim=pass header.d=reject.example"
+)
+ID = "{id}"
+VICTIM = "carol@reject.example"
+FROM = f"From: Carol <{VICTIM}>"
+# name: (sender, header lines); the envelope's sender is another's where SPF shall pass for somebody.
+SPOOFS = {
+    "plainly": (VICTIM, [FROM]),
+    "another's envelope": ("mallory@sender.example", [FROM]),
+    "no envelope": ("", [FROM]),
+    "no From": ("mallory@sender.example", ["Sender: carol@reject.example"]),
+    "two From": ("mallory@sender.example", ["From: mallory@sender.example", FROM]),
+    "two From, theirs first": ("mallory@sender.example", [FROM, "From: mallory@sender.example"]),
+    "two addresses in From": ("mallory@sender.example", [f"From: mallory@sender.example, {VICTIM}"]),
+    "two addresses, theirs first": ("mallory@sender.example", [f"From: {VICTIM}, mallory@sender.example"]),
+    "a group": ("mallory@sender.example", [f"From: us: {VICTIM}, mallory@sender.example;"]),
+    "an empty group": ("mallory@sender.example", ["From: us:;"]),
+    "a comment around": ("mallory@sender.example", [f"From: (mallory@sender.example) {VICTIM} (x)"]),
+    "a comment within": ("mallory@sender.example", ["From: carol@(sender.example)reject.example"]),
+    "a comment that closes late": ("mallory@sender.example", [f"From: (a (b) <mallory@sender.example>) <{VICTIM}>"]),
+    "folded": ("mallory@sender.example", ["From: Carol", f"\t<{VICTIM}>"]),
+    "folded after the name": ("mallory@sender.example", ["From:", f" {VICTIM}"]),
+    "capitals": ("mallory@sender.example", ["FROM: CAROL@REJECT.EXAMPLE"]),
+    "a quoted local part": ("mallory@sender.example", ['From: "carol"@reject.example']),
+    "a quoted address before": ("mallory@sender.example", [f'From: "mallory@sender.example" <{VICTIM}>']),
+    "a route": ("mallory@sender.example", [f"From: <@sender.example:{VICTIM}>"]),
+    "a space before the colon": ("mallory@sender.example", [f"From : {VICTIM}"]),
+    "a subdomain": ("mallory@sender.example", ["From: carol@deep.below.example.org"]),
+    "a final dot": ("mallory@sender.example", [f"From: <{VICTIM}.>"]),
+    "a source route in the envelope": ("@sender.example:carol@reject.example", [FROM]),
+    "a source route over us": ("@mx1.example.org,@sender.example:carol@reject.example", [FROM]),
+    "forged results": (VICTIM, [f"Authentication-Results: {ID}; {FORGED}", FROM]),
+    "forged results in quotes": (VICTIM, [f'Authentication-Results: "{ID}"; {FORGED}', FROM]),
+    "forged results after a comment": (VICTIM, [f"Authentication-Results: (x) {ID} 1; {FORGED}", FROM]),
+    "a bad signature": (VICTIM, ["DKIM-Signature: v=1; a=rsa-sha256; d=reject.example; s=s1; h=from; bh=A; b=A", FROM]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOOFS)
+def test_no_spoof_arrives_as_authentic(mail, gateway, deliver, name, key, published):
+    """Refused inside SMTP, or in the mailbox without a word of ours for it. The domains in From all have p=reject."""
+    sender, headers = SPOOFS[name]
+    mark = mail.new_id()
+    reply = deliver(sender, message(mark, [line.replace(ID, gateway.name) for line in headers]))
+    if reply[0] == "5":
+        return
+    assert reply.startswith("250 "), reply
+    said = results(mail.wait_for(TO, mark), gateway)
+    assert "dmarc=pass" not in said, said
+    assert not re.search(r"dmarc=(?!fail)[^;]* header\.from=\S*(?:reject\.example|example\.org)", said), said
+
+
+OUR_FORMS = (
+    "{}: {}; dmarc=pass", "{}: {}\r\n ; dmarc=pass", "{}:\r\n\t{}; dmarc=pass", "{} : {}; dmarc=pass",
+    '{}: "{}"; dmarc=pass', "{}: (a (b) c) {} 1; dmarc=pass", "{}: {} 2; spf=pass", "{}:{}; dkim=pass",
+)  # fmt: skip
+
+
+def test_results_in_our_names_are_removed_and_others_stay(lab, mail, gateway, deliver):
+    """In every spelling, of every gateway of ours; a receiver before us may have said something of its own."""
+    marks = {}
+    for form in OUR_FORMS:
+        for name in ("Authentication-Results", "AUTHENTICATION-RESULTS"):
+            for ours in (lab.gateways[0].name, lab.gateways[-1].name.upper()):
+                mark = mail.new_id()
+                marks[mark] = form.format(name, ours)
+                kept = "Authentication-Results: receiver.sender.example; dmarc=none"
+                text = message(mark, [marks[mark], kept, "From: carol@sender.example"])
+                assert deliver("carol@sender.example", text, spoof=False).startswith("250 ")
+    for mark, forged in marks.items():
+        text = mail.wait_for(TO, mark)
+        assert "receiver.sender.example" in text  # the control
+        head = text.partition("\r\n\r\n")[0]
+        assert "dmarc=pass" not in head, forged
+        assert "dkim=pass" not in head, forged
+        assert len(re.findall("(?i)^authentication-results", head, re.M)) >= 2  # theirs, and the gateway's own
+
+
+def test_a_message_within_keeps_what_it_says(mail, gateway, deliver):
+    mark = mail.new_id()
+    inner = f"Authentication-Results: {gateway.name}; dmarc=fail\r\nFrom: x@example.net\r\n\r\ninner\r\n"
+    text = message(mark, ["From: carol@sender.example", "MIME-Version: 1.0", "Content-Type: message/rfc822"])
+    deliver("carol@sender.example", text.replace("\r\nhello\r\n", "\r\n" + inner), spoof=False)
+    assert f"Authentication-Results: {gateway.name}; dmarc=fail" in mail.wait_for(TO, mark).partition("\r\n\r\n")[2]
+
+
+def test_the_vpn_and_the_other_gateways_are_not_judged_and_only_they(lab, mail, gateway, deliver):
+    spoof = ["From: carol@reject.example"]
+    assert deliver(VICTIM, message(mail.new_id(), spoof)).startswith("550 5.7.1 ")
+    trusted = [(lab.client, gateway.mail_vpn_address)]
+    trusted += [(other, gateway.mail_ipv4) for other in lab.gateways if other is not gateway]
+    for client, address in trusted:
+        mark = mail.new_id()
+        assert deliver(VICTIM, message(mark, spoof), client=client, address=address).startswith("250 ")
+        assert results(mail.wait_for(TO, mark), gateway) == ""
+
+
+DOWN = {
+    "stopped": (["systemctl", "stop"], ["systemctl", "start"]),
+    "hung": (["systemctl", "kill", "--signal=STOP"], ["systemctl", "kill", "--signal=CONT"]),
+}
+
+
+@pytest.mark.parametrize("how", DOWN)
+@pytest.mark.parametrize("unit", ["opendkim", "opendmarc"])
+def test_what_a_dead_verifier_cannot_judge_waits(lab, mail, unit, how, wait):
+    """451 within the configured time, never 250; after its return everything is delivered, once."""
+    gateway = lab.gateways[-1] if unit == "opendkim" else lab.gateways[0]
+    down, up = DOWN[how]
+    gateway.out(*down, unit)
+    try:
+        envelope = (
+            EHLO,
+            "MAIL FROM:<carol@sender.example>",
+            f"RCPT TO:<{TO}>",
+            "DATA",
+            "From: carol@sender.example\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n\r\nhello\r\n.",
+        )
+        order = {"host": gateway.mail_ipv4, "port": 25, "timeout": 130, "send": [*envelope, "QUIT"]}
+        replies = [reply[-1] for _line, reply in lab.internet.python("smtp_client.py", order)]
+        refusals = [reply[:3] for reply in replies if reply[0] in "45" and not reply.startswith(("503", "554 5.5.1"))]
+        assert refusals, replies
+        assert set(refusals) <= {"451", "421"}, replies
+    finally:
+        gateway.out(*up, unit)
+    mail.wait_for(TO, mail.send(gateway.mail_ipv4, TO))
+
+
+@pytest.mark.parametrize("unit", ["opendkim", "opendkim-ed25519", "opendmarc"])
+def test_a_killed_milter_is_back_by_itself(lab, gateway, mail, unit, wait):
+    before = gateway.out("systemctl", "show", "--property=MainPID", unit)
+    gateway.out("systemctl", "kill", "--signal=KILL", unit)
+    wait(
+        lambda: (
+            gateway.out("systemctl", "show", "--property=MainPID", unit) not in (before, "MainPID=0\n")
+            and gateway.run("systemctl", "is-active", unit, check=False).stdout == "active\n"
+        ),
+        15,
+        f"{unit} to be back",
+    )
+    mail.wait_for(TO, mail.send(gateway.mail_ipv4, TO))
+
+
+def test_a_fresh_boot_refuses_nothing(lab, mail):
+    """From the first greeting after a cold start on, the milters are there."""
+    gateway = lab.gateways[-1]
+    subprocess.run(["podman", "restart", gateway.container], check=True, capture_output=True, timeout=90)
+    greeted = "until exec 3<> /dev/tcp/{}/25 && head -1 <&3 | grep -q ^220; do sleep 0.05; done 2> /dev/null"
+    lab.internet.out("timeout", "60", "bash", "-c", greeted.format(gateway.mail_ipv4))
+    mail.wait_for(TO, mail.send(gateway.mail_ipv4, TO))
+
+
+@pytest.mark.parametrize("content", ["", "com\n", "<html>not found</html>\n"], ids=["empty", "short", "no list"])
+def test_a_poor_public_suffix_list_leaves_the_old_one(gateway, content):
+    path = "/etc/opendmarc/public_suffix_list.dat"
+    old = gateway.out("sha256sum", path)
+    gateway.out("sh", "-c", "cat > /root/list", given=content)
+    program = "/usr/local/sbin/gatehouse-public-suffix-list"
+    run = ["sh", "-c", f"sed 's,^URL = .*,URL = \"file:///root/list\",' {program} | python3 -"]
+    assert gateway.run(*run, check=False).returncode != 0
+    assert gateway.out("sha256sum", path) == old
+    assert gateway.out("systemctl", "is-active", "gatehouse-public-suffix-list.timer") == "active\n"
+
+
+def test_a_good_public_suffix_list_is_taken_and_loaded(gateway):
+    path = "/etc/opendmarc/public_suffix_list.dat"
+    started = gateway.out("systemctl", "show", "--property=MainPID", "opendmarc")
+    gateway.out("sh", "-c", f"cp {path} /root/list; sed -i '1i // newer' /root/list")
+    program = "/usr/local/sbin/gatehouse-public-suffix-list"
+    gateway.out("sh", "-c", f"sed 's,^URL = .*,URL = \"file:///root/list\",' {program} | python3 -")
+    assert gateway.out("head", "-1", path) == "// newer\n"
+    assert gateway.out("stat", "-c", "%a %U", path) == "644 root\n"
+    assert gateway.out("systemctl", "show", "--property=MainPID", "opendmarc") != started

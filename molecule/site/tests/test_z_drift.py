@@ -1,0 +1,66 @@
+"""Drift: what was broken by hand is what the next run reports and mends, and nothing else. Runs last.
+
+A file that was changed and not loaded is also reported by the task that looks for such files.
+"""
+
+BREAKAGE = {
+    # what is broken: (host, command, tasks that report a change)
+    "a line in main.cf": (
+        "gateway",
+        "echo soft_bounce = yes >> /etc/postfix/main.cf",
+        ["Put the candidate into place", "Reload Postfix"],
+    ),
+    "a table's index deleted": (
+        "gateway",
+        "rm /etc/postfix/relay_recipients.lmdb",
+        ["Write the lookup tables", "Reload Postfix"],
+    ),
+    "a milter stopped": ("gateway", "systemctl stop opendmarc", ["Start opendmarc"]),
+    "who signs for whom": (
+        "gateway",
+        "echo '*@example.net example.org/mx2' >> /etc/opendkim/opendkim.SigningTable",
+        ["Look for files that opendkim has not read", "Write which key signs for whom", "Restart opendkim"],
+    ),
+    "a signing key made readable": (
+        "gateway",
+        "chmod 644 /etc/opendkim/keys/example.org_mx2.private",
+        ["Keep the private keys private"],
+    ),
+    "a login removed": (
+        "gateway",
+        "saslpasswd2 -d -u example.org bob",
+        ["Set the users and their passwords"],
+    ),
+    "Postfix stopped": ("gateway", "systemctl stop postfix; postfix stop 2>&1; true", ["Start Postfix"]),
+    "a port opened in the zone's file": (
+        "store",
+        'sed -i \'s,</zone>,<port port="143" protocol="tcp"/></zone>,\' /etc/firewalld/zones/internet.xml',
+        ["Look for files that firewalld has not read", "Write the zones", "Reload firewalld"],
+    ),
+    "a key made readable": ("store", "chmod 644 /etc/pki/gatehouse/private.key", ["Make the host's keys"]),
+    "resolv.conf rewritten": ("store", "echo nameserver 192.0.2.53 > /etc/resolv.conf", ["Write resolv.conf"]),
+    "stunnel stopped": ("store", "systemctl stop stunnel@lmtp", ["Start Dovecot and stunnel"]),
+    "a password changed": (
+        "store",
+        "sed -i s/^alice/mallory/ /etc/dovecot/users",
+        ["Look for files that Dovecot has not read", "Write the users", "Reload Dovecot"],
+    ),
+}
+
+
+def changes(results):
+    assert not [result for result in results if result.get("failed")]
+    return sorted({(result["host"], result["task"]) for result in results if result.get("changed")})
+
+
+def test_drift_is_reported_and_mended(lab, mail):
+    """All of it at once: check mode reports the union and mends nothing, a run does both, a further run neither."""
+    hosts = {"gateway": lab.gateways[-1], "store": lab.store}
+    for host, command, _tasks in BREAKAGE.values():
+        hosts[host].out("sh", "-c", command)
+    expected = sorted({(hosts[host].name, task) for host, _command, tasks in BREAKAGE.values() for task in tasks})
+    looked = changes(lab.playbook("playbooks/site.yml", "--check", "--diff"))
+    assert looked == [(host, task) for host, task in expected if not task.startswith(("Reload", "Restart"))]
+    assert changes(lab.playbook("playbooks/site.yml")) == expected
+    mail.wait_for("alice@example.org", mail.send(hosts["gateway"].mail_ipv4, "info@example.org"))
+    assert changes(lab.playbook("playbooks/site.yml")) == []

@@ -1,0 +1,44 @@
+"""Runs on a host of the lab: submit messages after STARTTLS and a login, and print what became of each as JSON.
+
+Standard input: {"host", "port", "login", "password", "messages": [{"sender", "recipient", "content": base64}, ...]}.
+Standard output: [[code, text], ...], the reply that decided each message.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import smtplib
+import ssl
+import sys
+
+
+def submit(client: smtplib.SMTP, message: dict[str, str]) -> list[object]:
+    content = base64.b64decode(message["content"])
+    client.ehlo_or_helo_if_needed()
+    for command in (
+        lambda: client.mail(message["sender"], ["BODY=8BITMIME"]),
+        lambda: client.rcpt(message["recipient"]),
+        lambda: client.data(content),
+    ):
+        try:
+            code, text = command()
+        except smtplib.SMTPResponseException as error:
+            code, text = error.smtp_code, error.smtp_error
+        if code >= 400:
+            client.rset()
+            break
+    return [code, text.decode()]
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP(order["host"], order["port"], timeout=60) as client:
+        client.starttls(context=context)
+        client.login(order["login"], order["password"])
+        json.dump([submit(client, message) for message in order["messages"]], sys.stdout)
+
+
+main()
