@@ -1,0 +1,92 @@
+# Copyright: gatehouse.mail contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters about DNS: plain types, the same bytes each time, and what is said about a wrong input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible.errors import AnsibleFilterError
+from ansible.template import trust_as_template
+from ansible_collections.gatehouse.mail.plugins.filter.dkim_rotation import dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.filter.dns_lines import dns_lines
+from ansible_collections.gatehouse.mail.plugins.filter.dns_records import dns_records
+from ansible_collections.gatehouse.mail.plugins.filter.zone_text import zone_text
+
+KEY = {"domain": "example.org", "selector": "mx1", "host": "mx1.example.org", "type": "rsa", "stage": "published",
+       "since": "2026-12-01T06:00:00Z", "public": "A" * 300}  # fmt: skip
+MODEL = {
+    "gateways": [{"name": "mx1.example.org", "preference": 10, "ipv4": "198.51.100.11", "ipv6": None}],
+    "domains": [{"name": trust_as_template("example.org")}],
+    "dns": {
+        "ttl": 60, "zones": [], "caa": [], "warnings": ["SPF of example.org: a warning for a test"],
+        "domains": [{"name": trust_as_template("example.org"), "spf": "v=spf1 -all", "dmarc": "v=DMARC1; p=none",
+                     "reports": [], "caa": [], "dkim_test": False}],
+    },
+    "dkim": [KEY, {**KEY, "selector": "old", "stage": "removed"}],
+    "dkim_senders": {},
+    "dkim_rotation": {"published": 60, "lifetime": 1000, "retired": 60},
+}  # fmt: skip
+
+
+def types_in(value):
+    if isinstance(value, dict):
+        return {dict} | {kind for pair in value.items() for item in pair for kind in types_in(item)}
+    if isinstance(value, list):
+        return {list} | {kind for item in value for kind in types_in(item)}
+    return {type(value)}
+
+
+def test_what_filters_give_is_plain_and_always_the_same():
+    records = dns_records(MODEL)
+    results = [records, zone_text(records), dns_lines(records), dkim_rotation(MODEL, "2026-12-01T06:00:00Z")]
+    assert types_in(results) == {dict, list, str, int, bool, type(None)}
+    again = [dns_records(MODEL), zone_text(records), dns_lines(records), dkim_rotation(MODEL, "2026-12-01T06:00:00Z")]
+    assert json.dumps(results) == json.dumps(again)
+
+
+def test_a_long_text_is_cut_for_a_zone_file_and_left_whole_for_a_panel():
+    (record,) = [record for record in dns_records(MODEL) if record["name"] == "mx1._domainkey.example.org"]
+    assert zone_text([record]) == {
+        "example.org": '$ORIGIN example.org.\nmx1._domainkey 60 IN TXT "v=DKIM1; k=rsa; p='
+        + "A" * 237 + '" "' + "A" * 63 + '"\n'
+    }  # fmt: skip
+    assert dns_lines([record]) == ["mx1._domainkey.example.org 60 TXT v=DKIM1; k=rsa; p=" + "A" * 300]
+
+
+def test_former_records_are_those_of_removed_keys():
+    assert [record["name"] for record in dns_records(MODEL, former=True)] == ["old._domainkey.example.org"]
+
+
+def test_a_warning_of_the_model_is_shown(capsys):
+    dns_records({**MODEL, "dns": {**MODEL["dns"], "warnings": ["SPF of example.org: shown once"]}})
+    assert "shown once" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_an_answer_of_dns_no_key_begins_to_sign():
+    later = "2026-12-01T07:00:00Z"
+    assert [key["stage"] for key in dkim_rotation(MODEL, later)["keys"]] == ["published", "removed"]
+    assert [key["stage"] for key in dkim_rotation(MODEL, later, [])["keys"]] == ["signing", "removed"]
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: dns_records({}), "gatehouse.mail.dns_records: the input is no mail_model"),
+        (lambda: dns_records([]), "gatehouse.mail.dns_records: the input is no mail_model"),
+        (
+            lambda: zone_text([{"zone": "example.org"}]),
+            "gatehouse.mail.zone_text: the input is not what dns_records gives",
+        ),
+        (lambda: dns_lines("example.org"), "gatehouse.mail.dns_lines: the input is not what dns_records gives"),
+        (lambda: dkim_rotation({}, "2026-12-01T06:00:00Z"), "gatehouse.mail.dkim_rotation: the input is no mail_model"),
+        (lambda: dkim_rotation(MODEL, "tomorrow"), "gatehouse.mail.dkim_rotation: 'tomorrow' is not a time"),
+    ],
+)
+def test_a_wrong_input_is_refused_in_words(call, said):
+    with pytest.raises(AnsibleFilterError, match=said):
+        call()

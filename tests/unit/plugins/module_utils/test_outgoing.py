@@ -1,0 +1,163 @@
+# Copyright: gatehouse.mail contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may submit, which keys sign, and where milters listen, from inventories alone."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gatehouse.mail.plugins.module_utils import _model, _outgoing
+
+PASSWORD = "a password of the test"
+HASH = "{BLF-CRYPT}$2b$10$made.up"
+PUBLIC = "ERijMbvo6AxCXHGccCqD/KD18LJ4b7iDQ+Jc/qrTdeQ="
+
+
+def build(**values):
+    shared = {
+        "mail_vpn_networks": ["10.99.0.0/24"],
+        "mail_domains": [{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
+        "mail_mailboxes": ["alice@example.org"],
+        "mail_postmaster": "alice@example.org",
+        "vault_mail_password_hashes": {"alice@example.org": HASH},
+        **values,
+    }
+    hosts = {
+        "mx1.example.org": {**shared, "mail_ipv4": "198.51.100.11", "mail_vpn_address": "10.99.0.11"},
+        "store.example.org": {**shared, "mail_vpn_address": "10.99.0.31"},
+    }
+    return _model.build(hosts, {"mail_gateways": ["mx1.example.org"], "mail_stores": ["store.example.org"]})
+
+
+def with_logins(logins, **passwords):
+    return {"mail_logins": logins, "vault_mail_login_passwords": dict.fromkeys(logins, PASSWORD) | passwords}
+
+
+def test_an_address_with_an_owner_belongs_to_the_owners_of_its_domain_too():
+    logins = {"Alice@example.org": "alice@example.org", "store@example.org": ["@example.org", "@example.net"]}
+    model = build(**with_logins(logins))["mx1.example.org"]
+    assert model["logins"] == {
+        "alice@example.org": ["alice@example.org"],
+        "store@example.org": ["@example.net", "@example.org"],
+    }
+    assert model["senders"] == {
+        "@example.net": ["store@example.org"],
+        "@example.org": ["store@example.org"],
+        "alice@example.org": ["alice@example.org", "store@example.org"],
+    }
+
+
+def test_submission_is_on_the_vpn_where_somebody_may_log_in():
+    quiet, busy = (
+        build(**values)["mx1.example.org"] for values in ({}, with_logins({"a@example.org": "@example.org"}))
+    )
+    assert [entry["name"] for entry in quiet["listen"]] == ["smtp"]
+    entry = {"name": "submission", "port": 32841, "protocol": "tcp", "zones": ["vpn"]}
+    assert entry in busy["listen"]
+    assert busy["reserved_ports"] == [32841]
+    assert busy["selinux_ports"] == [{"port": "32841", "proto": "tcp", "setype": "smtp_port_t"}]
+
+
+LOGIN = {"alice@example.org": "alice@example.org"}
+BAD = {
+    # name: (variables, what the one problem says)
+    "a login without realm": (with_logins({"al": "alice@example.org"}), 'mail_logins.al: "al" is not an address'),
+    "a login with a colon": (with_logins({"a:b@example.org": "@example.org"}), 'mail_logins["a:b@example.org"]: '),
+    "a sender of another's": (
+        with_logins({"alice@example.org": "carol@sender.example"}),
+        'mail_logins["alice@example.org"][0]: "carol@sender.example" is in a domain that is not ours',
+    ),
+    "another's domain": (
+        with_logins({"alice@example.org": ["@sender.example"]}),
+        'mail_logins["alice@example.org"][0]: "@sender.example" is in a domain that is not ours',
+    ),
+    "no sender": (with_logins({"alice@example.org": []}), "may send as nobody"),
+    "logins in a list": ({"mail_logins": ["alice@example.org"]}, "mail_logins: "),
+    "no passwords": ({"mail_logins": LOGIN}, "vault_mail_login_passwords: is missing"),
+    "an empty password": (with_logins(LOGIN, **{"alice@example.org": ""}), "is empty; make one"),
+    "a short password": (with_logins(LOGIN, **{"alice@example.org": "elevenchars"}), "is shorter than 12 characters"),
+    "a newline": (with_logins(LOGIN, **{"alice@example.org": PASSWORD + "\n"}), "contains a newline or NUL"),
+    "a NUL": (with_logins(LOGIN, **{"alice@example.org": PASSWORD + "\0"}), "contains a newline or NUL"),
+    "a number": (with_logins(LOGIN, **{"alice@example.org": 123456789012}), "is an integer, not a password"),
+    "a long password": (with_logins(LOGIN, **{"alice@example.org": "x" * 1025}), "is longer than 1024 octets"),
+    "a password too many": (with_logins(LOGIN, **{"bob@example.org": PASSWORD}), '"bob@example.org" is not a login'),
+    "a password too few": (
+        {**with_logins(LOGIN), "mail_logins": {**LOGIN, "bob@example.org": "@example.org"}},
+        'login "bob@example.org" has no password',
+    ),
+    "a label twice": (
+        {"mail_dkim_senders": {"a@example.org": "news", "b@example.org": "news"}},
+        'mail_dkim_senders["b@example.org"]: "news" is that of another sender as well',
+    ),
+    "a label that is none": ({"mail_dkim_senders": {"a@example.org": "N_ws"}}, '"N_ws" cannot begin a selector'),
+    "a sender that is a domain": ({"mail_dkim_senders": {"@example.org": "news"}}, "is a domain"),
+    "a kind of socket": ({"mail_milter_sockets": "tcp"}, 'mail_milter_sockets: "tcp" is no kind of socket'),
+    "submission on 25": ({"mail_ports": {"submission": 25}}, "mail_ports.submission: 25 is the port of smtp"),
+    "submission on 0": ({"mail_ports": {"submission": 0}}, "mail_ports.submission: 0 "),
+    "policyd-spf in words": ({"mail_policyd_spf": "often"}, "mail_policyd_spf: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_value(name):
+    """The problem, with place and remedy, and never with the password."""
+    values, said = BAD[name]
+    with pytest.raises(_model.InventoryError) as caught:
+        build(**values)
+    problem = caught.value.problems[0]
+    assert problem.startswith("host mx1.example.org: ")
+    assert said in problem
+    assert "; " in problem
+    assert PASSWORD not in problem
+    assert "elevenchars" not in problem
+
+
+def entry(selector, kind="rsa", stage="signing", host="mx1.example.org"):
+    public = PUBLIC if kind == "ed25519" else PUBLIC * 8
+    return {"domain": "example.org", "selector": selector, "host": host, "type": kind, "stage": stage, "since": "x",
+            "public": public}  # fmt: skip
+
+
+def keys_of(*written, senders=None):
+    model = {
+        "me": {"name": "mx1.example.org", "short": "mx1"},
+        "domains": [{"name": "example.org"}],
+        "dkim_senders": senders or {},
+        "dkim": list(written),
+    }
+    return [(key["selector"], key["type"], key["stage"], key["public"] is not None) for key in _outgoing.keys(model)]
+
+
+def test_keys_that_nobody_made_sign_as_soon_as_they_are_made():
+    assert keys_of() == [("mx1", "rsa", "signing", False), ("mx1-ed", "ed25519", "signing", False)]
+
+
+def test_a_sender_has_keys_beside_those_of_its_domain():
+    found = keys_of(senders={"news@example.org": "news", "x@example.net": "other"})
+    assert [key[0] for key in found] == ["mx1", "mx1-ed", "news-mx1", "news-mx1-ed"]
+
+
+def test_keys_that_are_written_down_are_those():
+    found = keys_of(entry("mx1", stage="retired"), entry("mx1-202612"), entry("mx2", host="mx2.example.org"))
+    assert found == [
+        ("mx1", "rsa", "retired", True),
+        ("mx1-202612", "rsa", "signing", True),
+        ("mx1-ed", "ed25519", "signing", False),
+    ]
+
+
+def test_no_selector_is_used_twice():
+    gone = [entry("mx1", stage="removed"), entry("mx1-2", stage="removed"), entry("mx1-ed", "ed25519", "removed")]
+    assert keys_of(*gone) == [("mx1-3", "rsa", "signing", False), ("mx1-ed-2", "ed25519", "signing", False)]
+
+
+def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
+    unix = build()["mx1.example.org"]["milters"]
+    assert [milter["name"] for milter in unix] == ["opendkim", "opendkim-ed25519", "opendmarc"]
+    assert all(m["connect"].startswith("unix:/run/") and m["listen"].startswith("local:/run/") for m in unix)
+    inet = build(mail_milter_sockets="inet")["mx1.example.org"]["milters"]
+    assert [milter["connect"] for milter in inet] == [f"inet:127.0.0.1:{port}" for port in (8891, 8890, 8893)]
+    assert [milter["listen"] for milter in inet] == [f"inet:{port}@127.0.0.1" for port in (8891, 8890, 8893)]
+
+
+def test_no_password_is_in_the_model():
+    assert PASSWORD not in str(build(**with_logins(LOGIN)))

@@ -1,0 +1,66 @@
+"""main.cf as EL 9's Postfix would read it: no parameter and no syntax that is newer than 3.5."""
+
+from pathlib import Path
+
+import jinja2
+import pytest
+from ansible.plugins.filter.core import FilterModule
+
+ROLE = Path(__file__).parents[3] / "roles" / "postfix"
+KNOWN = (Path(__file__).parent / "postfix-3.5.25.txt").read_text().splitlines()[1:]
+PAIR = {"certificate": "/etc/pki/gatehouse/x.crt", "key": "/etc/pki/gatehouse/x.key"}
+SERVICES = ("smtp", "submission", "local")
+# Names that main.cf may give values to because master.cf uses them.
+OWN = {"submission_milters", "policyd-spf_time_limit"}
+
+
+def rendered(known):
+    """{parameter: value} of main.cf where Postfix knows these parameters."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+    environment.filters.update(FilterModule().filters())
+    text = environment.from_string((ROLE / "templates/etc/postfix/main.cf.j2").read_text()).render(
+        __postfix_known=known,
+        ansible_managed="Ansible managed",
+        postfix_myhostname="mx1.example.org",
+        postfix_virtual_alias_domains=["mx1.example.org"],
+        postfix_recipient_delimiter="+",
+        postfix_message_size_limit=52428800,
+        postfix_lmtp_tls_match=["store.example.org"],
+        postfix_lmtp_tls_cafile="/etc/pki/gatehouse/ca.crt",
+        postfix_lmtp_tls_certificate=PAIR,
+        postfix_smtpd_tls_certificates=[PAIR],
+        postfix_map_type="lmdb",
+        postfix_policyd_spf=True,
+        __postfix_submission=True,
+        __postfix_milters=dict.fromkeys(SERVICES, "{ unix:/run/x/x.sock, default_action=tempfail }"),
+        postfix_maximal_queue_lifetime="10d",
+        postfix_maximal_backoff_time="10m",
+        postfix_smtpd_client_connection_count_limit=20,
+        postfix_smtpd_client_connection_rate_limit=60,
+        postfix_smtpd_client_message_rate_limit=120,
+        postfix_smtpd_client_recipient_rate_limit=600,
+        postfix_smtpd_recipient_limit=200,
+        postfix_parameters={},
+    )
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    logical = "\n".join(lines).replace("\n ", " ")
+    return {
+        name.strip(): value.strip() for name, _equals, value in (line.partition("=") for line in logical.split("\n"))
+    }
+
+
+def test_postfix_3_5_knows_every_parameter():
+    assert sorted(set(rendered(KNOWN)) - set(KNOWN) - OWN) == []
+
+
+def test_a_newer_parameter_would_be_found():
+    assert "smtpd_forbid_bare_newline" in KNOWN
+    assert not {"smtpd_relay_before_recipient_restrictions", "tls_ffdhe_auto_groups"} & set(KNOWN)
+
+
+@pytest.mark.parametrize("known", [KNOWN, [*KNOWN, "smtpd_relay_before_recipient_restrictions"]], ids=["3.5", "3.6"])
+def test_values_have_the_syntax_of_3_5(known):
+    values = rendered(known)
+    assert not [name for name, value in values.items() if ">=" in value or "inline:" in value]
+    assert values["compatibility_level"] == ("2" if known is KNOWN else "3.6")
+    assert values["smtpd_forbid_bare_newline"] == "normalize"
