@@ -29,7 +29,7 @@ with host("policycoreutils-python-utils", "python3-setools", image="el9") as the
     one, ten = measure.seconds(
         there,
         *((commands[count, "absent"].replace("exec ", ""), commands[count, "present"]) for count in (1, 10)),
-        times=2,
+        times=3,
     )
     measure.row("semanage, ten changes: 1.5 times one", ten, 1.5 * one)
 raise SystemExit(measure.report())
