@@ -26,6 +26,7 @@ from typing import Any, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
 
+_PLAIN = bytes(octet for octet in range(32, 127) if octet not in b'"\\')  # what needs no escape between quotes
 STRING = 255  # octets of one string of a TXT record: RFC 1035 3.3.14
 
 SUFFIXES = {"rsa": "", "ed25519": "-ed"}  # of selectors, by the type of the key
@@ -170,7 +171,7 @@ def former_records(model: Mapping[str, Any]) -> list[Record]:
 
 def quoted(text: str) -> str:
     """The text as strings of a zone file, each of at most 255 octets (RFC 1035 3.3.14, 5.1)."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+    if text.isascii() and not text.encode().translate(None, _PLAIN):
         if len(text) <= STRING:
             return f'"{text}"'
         return '"' + '" "'.join([text[start : start + STRING] for start in range(0, len(text), STRING)]) + '"'

@@ -392,6 +392,15 @@ def _shown(lines: Sequence[bytes]) -> str:
     return f"{shown}... and {len(lines) - NAMED_KEYS} more\n" if len(lines) > NAMED_KEYS else shown
 
 
+def count(text: BinaryIO) -> int:
+    """The number of lines; the last one may lack its end."""
+    found, last = 0, b"\n"
+    for octets in iter(lambda: text.read(_BLOCK), b""):
+        found += octets.count(b"\n")
+        last = octets[-1:]
+    return found + (last != b"\n")
+
+
 def sample(lines: Iterable[bytes], count: int, form: Form) -> list[Entry]:
     """Entries to ask a new index of ``count`` entries for, the first one among them."""
     step = max(1, -(-count // ASKED_ENTRIES))

@@ -227,7 +227,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -238,6 +238,7 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._postmap import Tab
 Dress = Callable[[str], bool]
 COMPLAINTS_SHOWN = 10
 BEGINNING = 1 << 20  # octets
+LMDB_MAP_SIZE = 16 << 20  # octets, the default of postconf(5)
 
 
 class Tools(NamedTuple):
@@ -430,8 +431,9 @@ def replace(table: Table, there: Present, tools: Tools, dress: Dress, sensitive:
     with folder_aside(table.path) as folder:
         source = os.path.join(folder, os.path.basename(table.path))
         table.write(source, tools)
-        with concurrent.futures.ThreadPoolExecutor(1) as other:
-            reading = other.submit(read_by_postfix, table, source, tools)
+        with concurrent.futures.ThreadPoolExecutor() as others:
+            reading = others.submit(read_by_postfix, table, source, tools)
+            digests = [others.submit(digest_of, source)]
             flush(source)
             examined = examine(table, source, there)
             if table.text is None and digest_of(str(table.src)) != table.given:
@@ -439,8 +441,8 @@ def replace(table: Table, there: Present, tools: Tools, dress: Dress, sensitive:
                     str(table.src), "that it changed while it was read", "a file that is renamed into place"
                 )
             complain(table, source, *reading.result(), sensitive)
-            digests = other.map(digest_of, [source + suffix for suffix in table.suffixes])
             if table.form.suffix:
+                digests.append(others.submit(digest_of, source + table.form.suffix))
                 ask(table, source, examined.sample, tools)
         owner = file_status(table.path)
         for suffix in table.suffixes:
@@ -453,7 +455,8 @@ def replace(table: Table, there: Present, tools: Tools, dress: Dress, sensitive:
         flush(os.path.dirname(table.path))
         if table.form.suffix:
             files = {
-                suffix: (identity_of(table.path + suffix), digest) for suffix, digest in zip(table.suffixes, digests)
+                suffix: (identity_of(table.path + suffix), digest.result())
+                for suffix, digest in zip(table.suffixes, digests)
             }
             built = core.Built(str(table.form.kind), table.form.tool, table.given, examined.count, files)
             write_new(source, built.to_json().encode())
@@ -489,7 +492,7 @@ def examine(table: Table, source: str, there: Present) -> Examined:
         if table.text is None:
             core.check_lines(come if there.built else after, table.form)
         after.seek(0)
-        count = sum(1 for _line in after)
+        count = core.count(after)
         after.seek(0)
         return Examined(count, core.sample(after, count, table.form), core.difference(gone, come, table.form))
 
@@ -522,13 +525,33 @@ def read_by_postfix(table: Table, source: str, tools: Tools) -> tuple[bool, str]
     """Have Postfix build the index, or at least parse the source: whether it failed, and what it said."""
     name = f"{table.form.kind}:{source}"
     if table.form.suffix:
-        code, _stdout, stderr = tools.run([tools.reader, name])
+        with enough_room(table, source) as options:
+            code, _stdout, stderr = tools.run([tools.reader, *options, name])
         return code != 0, stderr
     # Postfix waits about two seconds for a texthash file to cool down, unless it is old.
     os.utime(source, (0, 0))
     _code, _stdout, stderr = tools.run([tools.reader, "-q", "gatehouse.invalid", name])
     os.utime(source)
     return False, stderr
+
+
+@contextlib.contextmanager
+def enough_room(table: Table, source: str) -> Iterator[list[str]]:
+    """Options for postmap to build a large lmdb index in one go.
+
+    It begins with room for ``lmdb_map_size`` octets, and each time that this is not enough it begins again with twice as
+    much: half of the time for a million entries. The parameter has no option, so postmap gets a main.cf that says more.
+    """
+    room = 4 * os.path.getsize(source)
+    main_cf = os.path.join(os.environ.get("MAIL_CONFIG", "/etc/postfix"), "main.cf")
+    if table.form.kind != "lmdb" or room < LMDB_MAP_SIZE or not os.path.isfile(main_cf):
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        own = os.path.join(folder, "main.cf")
+        write_new(own, read(main_cf) + f"\nlmdb_map_size = {room}\n".encode())
+        os.utime(own, (0, 0))  # Postfix waits two seconds before it trusts a main.cf that is new
+        yield ["-c", folder]
 
 
 def complain(table: Table, source: str, failed: bool, stderr: str, sensitive: bool) -> None:
