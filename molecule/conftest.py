@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -13,6 +14,9 @@ import uuid
 from pathlib import Path
 from typing import Any, Callable
 
+import dkim
+import dns.message
+import dns.query
 import pytest
 import yaml
 
@@ -222,6 +226,64 @@ def header() -> str:
 def vault() -> dict[str, Any]:
     """The lab's secrets, which it keeps in clear."""
     return yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
+
+
+LOGIN, RECEIVER = "alice@example.org", "dave@sender.example"
+
+
+@pytest.fixture(scope="session")
+def submit(lab: Lab, vault: dict[str, Any]) -> Callable[..., list[tuple[int, str]]]:
+    """submit(gateway, messages): [code, text] for each of these messages (str; surrogates are octets)."""
+    passwords = vault["vault_mail_login_passwords"]
+
+    def send(gateway: Host, messages: list[str], login: str = LOGIN, sender: str = LOGIN, recipient: str = RECEIVER):
+        packed = [
+            {"sender": sender, "recipient": recipient,
+             "content": base64.b64encode(message.encode("utf-8", "surrogateescape")).decode()}
+            for message in messages
+        ]  # fmt: skip
+        return lab.client.python(
+            "submit.py",
+            {"host": gateway.mail_vpn_address, "port": 32841, "login": login, "password": passwords[login],
+             "messages": packed},
+        )  # fmt: skip
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def received(lab: Lab) -> Callable[[list[str]], dict[str, bytes]]:
+    """received(marks): {mark: the message as it came} from the receiver's mailbox, waited for."""
+
+    def find(marks: list[str]) -> dict[str, bytes]:
+        def found() -> dict[str, bytes] | None:
+            order = {"folder": "/home/world/Maildir/new", "marks": marks}
+            here = {mark: base64.b64decode(text) for mark, text in lab.internet.python("maildir.py", order).items()}
+            return here if len(here) == len(marks) else None
+
+        return wait_for(found, 90, f"{len(marks)} messages at the receiver")
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def verifies(lab: Lab) -> Callable[..., bool]:
+    """verifies(message, index=0): whether dkimpy says so of one of its signatures, with the lab's DNS."""
+
+    def txt(name: bytes, timeout: int = 5) -> bytes:
+        question = dns.message.make_query(name.decode(), "TXT")
+        answer = dns.query.tcp(question, lab["ns.example.net"].lab_address4, timeout=timeout)
+        return b"".join(
+            string for rrset in answer.answer for rdata in rrset for string in getattr(rdata, "strings", [])
+        )
+
+    def verify(message: bytes, index: int = 0) -> bool:
+        try:
+            return dkim.DKIM(message).verify(index, dnsfunc=txt)
+        except dkim.ValidationError:
+            return False
+
+    return verify
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -95,7 +95,10 @@ def host(*packages: str, image: str = "debian12") -> Iterator[Host]:
     subprocess.run([ROOT / "molecule/images/build", flags], check=True)
     machine = yaml.safe_load(flags.read_text())
     name = f"gatehouse-throwaway-{os.getpid()}"
-    command = ["podman", "run", "--detach", "--rm", "--systemd=always", "--network=none", "--name", name]
+    command = [
+        "podman", "run", "--detach", "--rm", "--systemd=always", "--network=none", "--cap-add=NET_ADMIN",
+        "--name", name,
+    ]  # fmt: skip
     subprocess.run(
         [*command, *machine["lab_podman_flags"].split(), machine["lab_images"][image]],
         check=True, stdout=subprocess.DEVNULL,

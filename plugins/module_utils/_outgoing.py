@@ -141,7 +141,7 @@ def keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     domain's own), type, selector, stage, and public, which is null for a key that is not made yet.
 
     A key that is written down nowhere signs as soon as it is made: a signature without a record counts as none, as no
-    signature does. A selector that was used before is never used again.
+    signature does. A selector that was used before is never used again. Removed keys are there, too.
     """
     me, labels = model["me"], model["dkim_senders"]
     written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -154,11 +154,11 @@ def keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
             for kind, suffix in KEY_TYPES.items():
                 common = {"domain": domain, "sender": sender, "type": kind}
                 made = [entry for entry in written.get((domain, kind), []) if descends(entry["selector"], base)]
-                live = [entry for entry in made if entry["stage"] != "removed"]
+                live = any(entry["stage"] != "removed" for entry in made)
                 fresh = {"selector": _unused(base + suffix, made), "stage": "signing", "public": None}
                 found += [
                     {**common, **{key: entry[key] for key in ("selector", "stage", "public")}}
-                    for entry in live or [fresh]
+                    for entry in [*made, *([] if live else [fresh])]
                 ]
     return found
 

@@ -539,8 +539,8 @@ def read_by_postfix(table: Table, source: str, tools: Tools) -> tuple[bool, str]
 def enough_room(table: Table, source: str) -> Iterator[list[str]]:
     """Options for postmap to build a large lmdb index in one go.
 
-    It begins with room for ``lmdb_map_size`` octets, and each time that this is not enough it begins again with twice as
-    much: half of the time for a million entries. The parameter has no option, so postmap gets a main.cf that says more.
+    It begins with room for ``lmdb_map_size`` octets, and each time that this is not enough it begins again with twice
+    as much: half of the time for a million entries. There is no option for it, so postmap gets a main.cf of its own.
     """
     room = 4 * os.path.getsize(source)
     main_cf = os.path.join(os.environ.get("MAIL_CONFIG", "/etc/postfix"), "main.cf")

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+STARTED = int(time.time()) - 1
 ROUND = secrets.token_hex(6)
 CANARIES = [
     f"{ROUND}-plain-password",
@@ -75,9 +76,13 @@ class Watch(threading.Thread):
 
 
 def files_with_canaries(host):
-    """Names of all files of a host that hold a canary in any form."""
+    """Names of all files of a host that hold a canary in any form (those that changed since)."""
     patterns = "\n".join(form.decode("utf-8", "surrogateescape") for form in FORMS)
-    search = "grep -raFl --exclude-dir=proc --exclude-dir=sys -f /dev/stdin / 2> /dev/null || true"
+    search = (
+        "cat > /run/patterns; find / '(' -path /proc -o -path /sys -o -path /run/patterns ')' -prune"
+        f" -o -type f -newerct @{STARTED} -print0 2> /dev/null | xargs -0r grep -aFl -f /run/patterns 2> /dev/null || true;"
+        " rm /run/patterns"
+    )
     return set(host.run("env", "LC_ALL=C", "bash", "-c", search, given=patterns).stdout.split("\n")) - {""}
 
 

@@ -19,7 +19,12 @@ BREAKAGE = {
     "who signs for whom": (
         "gateway",
         "echo '*@example.net example.org/mx2' >> /etc/opendkim/opendkim.SigningTable",
-        ["Look for files that opendkim has not read", "Write which key signs for whom", "Restart opendkim"],
+        [
+            "Look for files that opendkim has not read",
+            "Write which key signs for whom",
+            "Reload opendkim",
+            "Restart opendkim",
+        ],
     ),
     "a signing key made readable": (
         "gateway",

@@ -147,7 +147,10 @@ def test_keys_that_are_written_down_are_those():
 
 def test_no_selector_is_used_twice():
     gone = [entry("mx1", stage="removed"), entry("mx1-2", stage="removed"), entry("mx1-ed", "ed25519", "removed")]
-    assert keys_of(*gone) == [("mx1-3", "rsa", "signing", False), ("mx1-ed-2", "ed25519", "signing", False)]
+    found = keys_of(*gone)
+    assert [key for key in found if key[2] != "removed"] == [
+        ("mx1-3", "rsa", "signing", False), ("mx1-ed-2", "ed25519", "signing", False)]  # fmt: skip
+    assert [key[0] for key in found if key[2] == "removed"] == ["mx1", "mx1-2", "mx1-ed"]
 
 
 def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
