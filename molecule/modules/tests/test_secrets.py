@@ -80,8 +80,8 @@ def files_with_canaries(host):
     patterns = "\n".join(form.decode("utf-8", "surrogateescape") for form in FORMS)
     search = (
         "cat > /run/patterns; find / '(' -path /proc -o -path /sys -o -path /run/patterns ')' -prune"
-        f" -o -type f -newerct @{STARTED} -print0 2> /dev/null | xargs -0r grep -aFl -f /run/patterns 2> /dev/null || true;"
-        " rm /run/patterns"
+        f" -o -type f -newerct @{STARTED} -print0 2> /dev/null"
+        " | xargs -0r grep -aFl -f /run/patterns 2> /dev/null || true; rm /run/patterns"
     )
     return set(host.run("env", "LC_ALL=C", "bash", "-c", search, given=patterns).stdout.split("\n")) - {""}
 
