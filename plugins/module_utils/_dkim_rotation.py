@@ -36,7 +36,7 @@ def plan(
 
     steps: for each key that has one, domain, host, type, selector; do ("make", "sign", "retire" or "remove"); at, the
         earliest time; due, whether it is taken now; waits_for, in words, empty when due.
-    make: the keys to be made now on their gateways by role opendkim, in the shape of its opendkim_keys, with the host.
+    make: by gateway, the keys to be made on it now by role opendkim, in the shape of its opendkim_keys.
     keys: mail_dkim after the steps that are due, but for the keys to be made.
     text: the steps in words, a line each.
     """
@@ -61,6 +61,11 @@ def plan(
     due = [step for step in steps if step["due"]]
     stages = {"sign": "signing", "retire": "retired", "remove": "removed"}
     moved = {(step["domain"], step["selector"]): stages[step["do"]] for step in due if step["do"] != "make"}
+    make: dict[str, list[Key]] = {}
+    for step in due:
+        if step["do"] == "make":
+            new = {name: step[name] for name in ("domain", "sender", "type", "selector")}
+            make.setdefault(step["host"], []).append({**new, "stage": "published", "public": None})
     return {
         "steps": steps,
         "text": [
@@ -68,15 +73,7 @@ def plan(
             + (f"from {step['at']} on: {step['waits_for']}" if step["waits_for"] else "now")
             for step in steps
         ],
-        "make": [
-            {
-                **{key: step[key] for key in ("domain", "host", "sender", "type", "selector")},
-                "stage": "published",
-                "public": None,
-            }
-            for step in due
-            if step["do"] == "make"
-        ],
+        "make": make,
         "keys": [_moved(key, moved.get((key["domain"], key["selector"])), now) for key in model["dkim"]],
     }
 
