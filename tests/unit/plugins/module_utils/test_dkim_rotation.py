@@ -161,7 +161,8 @@ def test_whenever_it_runs_and_whatever_fails_a_lane_never_loses_its_signature(ru
         result = plan(*keys, now=now, shown=live if shows else [])
         keys = result["keys"]
         if makes:
-            keys += [key(made["selector"], "published", now, made["type"]) for made in result["make"].get("mx1.example.org", [])]
+            made = result["make"].get("mx1.example.org", [])
+            keys += [key(new["selector"], "published", now, new["type"]) for new in made]
         names = [entry["selector"] for entry in keys]
         assert len(names) == len(set(names))
         signing = [entry["type"] for entry in keys if entry["stage"] == "signing"]
