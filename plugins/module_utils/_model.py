@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Union
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dns_variables, _inventory, _outgoing
+from ansible_collections.gatehouse.mail.plugins.module_utils import _checks, _dns_variables, _inventory, _outgoing
 from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import InventoryError, Place, kind, show
 
 GATEWAYS = "mail_gateways"
@@ -53,6 +53,9 @@ SITE_VARIABLES = (
     "mail_logins",
     "mail_milter_sockets",
     "mail_policyd_spf",
+    "mail_dns_lists",
+    "mail_tried_checks",
+    "mail_access",
     "mail_clear_secrets",
 )
 VARIABLES = HOST_VARIABLES + SITE_VARIABLES
@@ -572,6 +575,9 @@ def _mail(at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any
         "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
         "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix")),
         "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
+        "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT)),
+        "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
+        "access": _checks.access(at["mail_access"], values.get("mail_access", {}), dict.fromkeys(ours)),
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }

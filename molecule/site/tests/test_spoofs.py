@@ -50,7 +50,7 @@ def deliver(lab, smtp, gateway):
     """deliver(sender, text): the reply that decided it, from the domains' own address or (spoof) from another one."""
 
     def send(sender, text, spoof=True, client=None, address=None):
-        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.67" if spoof and client is None else None
+        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.69" if spoof and client is None else None
         raw = text + ("" if text.endswith("\r\n") else "\r\n") + ".\r\n"
         lines = (EHLO, f"MAIL FROM:<{sender}>", f"RCPT TO:<{TO}>", "DATA", {"raw": raw}, "QUIT")
         replies = smtp(address or gateway.mail_ipv4, *lines, client=client, source=source)

@@ -11,7 +11,7 @@ KNOWN = (Path(__file__).parent / "postfix-3.5.25.txt").read_text().splitlines()[
 PAIR = {"certificate": "/etc/pki/gatehouse/x.crt", "key": "/etc/pki/gatehouse/x.key"}
 SERVICES = ("smtp", "submission", "local")
 # Names that main.cf may give values to because master.cf uses them.
-OWN = {"submission_milters", "policyd-spf_time_limit"}
+OWN = {"submission_milters", "policyd-spf_time_limit", "dns_list_x"}
 
 
 def rendered(known):
@@ -31,6 +31,12 @@ def rendered(known):
         postfix_smtpd_tls_certificates=[PAIR],
         postfix_map_type="lmdb",
         postfix_policyd_spf=True,
+        postfix_tried_checks=["reject_non_fqdn_sender"],
+        __postfix_dns_list_classes={"dns_list_x": ["reject_rbl_client bl.example=127.0.0.[2..11]"]},
+        __postfix_chain={
+            "smtpd_relay_restrictions": ["reject_unauth_destination"],
+            "smtpd_sender_restrictions": ["reject_non_fqdn_sender", "reject_unknown_sender_domain"],
+        },
         __postfix_submission=True,
         __postfix_milters=dict.fromkeys(SERVICES, "{ unix:/run/x/x.sock, default_action=tempfail }"),
         postfix_maximal_queue_lifetime="10d",
@@ -40,6 +46,8 @@ def rendered(known):
         postfix_smtpd_client_message_rate_limit=120,
         postfix_smtpd_client_recipient_rate_limit=600,
         postfix_smtpd_recipient_limit=200,
+        postfix_smtpd_soft_error_limit=3,
+        postfix_smtpd_error_sleep_time="2s",
         postfix_parameters={},
     )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -64,3 +72,9 @@ def test_values_have_the_syntax_of_3_5(known):
     assert not [name for name, value in values.items() if ">=" in value or "inline:" in value]
     assert values["compatibility_level"] == ("2" if known is KNOWN else "3.6")
     assert values["smtpd_forbid_bare_newline"] == "normalize"
+
+
+def test_a_tried_check_warns():
+    assert " ".join(rendered(KNOWN)["smtpd_sender_restrictions"].split()) == (
+        "warn_if_reject reject_non_fqdn_sender, reject_unknown_sender_domain"
+    )

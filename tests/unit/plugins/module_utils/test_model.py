@@ -810,6 +810,21 @@ def test_the_lab_in_whole():
         ],
         "recipient_delimiter": "+",
         "message_size_limit": 52428800,
+        "dns_lists": [
+            {
+                "zone": zone, "kind": "address", "listed": "2.0.0.127", "unlisted": "1.0.0.127", "try": False,
+                "uses": [
+                    {"use": use, "codes": codes, "name": f"dns_list_{zone.replace('.', '_')}_{use}"}
+                    for use, codes in uses.items()
+                ],
+            }
+            for zone, uses in (
+                ("list.dnswl.org", {"trust": "127.0.[0..254].[2..3]", "skip_greylisting": "127.0.[0..254].[0..1]"}),
+                ("zen.spamhaus.org", {"refuse": "127.0.0.[2..11]"}),
+            )
+        ],
+        "tried_checks": [],
+        "access": {"clients": [], "senders": [], "recipients": []},
         "clear_secrets": False,
         "reserved_ports": [],
         "selinux_ports": [],

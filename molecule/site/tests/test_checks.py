@@ -1,0 +1,136 @@
+"""What is decided about a stranger's mail, in which order, and what happens when a DNS list breaks."""
+
+from __future__ import annotations
+
+import pytest
+
+TO, NOBODY = "alice@example.org", "nobody-here@example.org"
+HELO, SENDER = "internet.sender.example", "carol@sender.example"
+
+# (last octet of the client, HELO, sender, recipient): what the reply to RCPT begins with, and the words that say why.
+# bl.example has .67, .70 and .72; wl.example trusts .70 and knows .68 as a mail server; .71 and .72 are in mail_access.
+TABLE = {
+    "no HELO": ((67, None, SENDER, NOBODY), "503 5.5.1", "send HELO/EHLO first"),
+    "a broken HELO comes before the sender": ((67, "-broken-", "carol", NOBODY), "501 5.5.2", "Helo command rejected"),
+    "a HELO that is no full name": ((67, "internet", "carol", NOBODY), "504 5.5.2", "need fully-qualified hostname"),
+    "a broken sender comes before the recipient": ((67, HELO, "carol", NOBODY), "504 5.5.2", "Sender address rejected"),
+    "a sender's domain that is not there": (
+        (67, HELO, "carol@none-such.example", NOBODY),
+        "450 4.1.8",
+        "Domain not found",
+    ),
+    "an unknown recipient comes before all lists": ((71, HELO, SENDER, NOBODY), "550 5.1.1", "User unknown"),
+    "a foreign recipient": ((70, HELO, SENDER, "x@elsewhere.example"), "554 5.7.1", "Relay access denied"),
+    "a client of a rule": ((71, HELO, SENDER, TO), "554 5.7.1", "nothing good ever came from here"),
+    "a rule lets in who is on a list": ((72, HELO, SENDER, TO), "250 2.1.5", ""),
+    "but not as everybody": ((72, HELO, SENDER, NOBODY), "550 5.1.1", "User unknown"),
+    "a sender of a rule": ((69, HELO, "nuisance@sender.example", TO), "554 5.7.1", "write to somebody else"),
+    "a rule for a recipient": ((67, HELO, SENDER, "abuse@example.org"), "250 2.1.5", ""),
+    "trusted and listed": ((70, HELO, SENDER, TO), "250 2.1.5", ""),
+    "trusted, with a listed domain": ((70, HELO, "carol@listed.sender.example", TO), "250 2.1.5", ""),
+    "listed": ((67, HELO, SENDER, TO), "554 5.7.1", "blocked using bl.example"),
+    "a listed domain": ((69, HELO, "carol@listed.sender.example", TO), "554 5.7.1", "blocked using names.example"),
+    "a list's error message": ((73, HELO, SENDER, TO), "250 2.1.5", ""),
+    "unlisted": ((69, HELO, SENDER, TO), "250 2.1.5", ""),
+}
+
+
+@pytest.fixture
+def asked(lab, smtp, gateway):
+    """asked(octet, helo, sender, recipient): the reply to RCPT TO."""
+
+    def ask(octet, helo, sender, recipient):
+        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.{octet}"
+        lines = [f"HELO {helo}"] if helo else []
+        lines += [f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>"]
+        replies = smtp(gateway.mail_ipv4, *lines, source=source)
+        return next((reply for reply in replies if reply[0] in "45"), replies[-1])
+
+    return ask
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_step_decides_in_its_turn(asked, name):
+    written, code, words = TABLE[name]
+    reply = asked(*written)
+    assert reply.startswith(code)
+    assert words in reply
+
+
+def test_the_gateways_and_the_vpn_are_not_asked_about(lab, smtp, gateway):
+    other = next(host for host in lab.gateways if host.name != gateway.name)
+    for client, address in ((other, gateway.mail_ipv4), (lab.client, gateway.mail_vpn_address)):
+        lines = ("HELO internet", "MAIL FROM:<carol@listed.sender.example>", f"RCPT TO:<{TO}>")
+        assert smtp(address, *lines, client=client)[-1].startswith("250 ")
+
+
+# A list that breaks
+
+
+@pytest.fixture
+def change(lab, gateway, vault):
+    """change(line, ...): nsupdate(1)'s updates of bl.example, of which the gateway's resolver hears at once."""
+    network = ".".join(reversed(lab.internet.lab_address4.split(".")[:3]))
+
+    def update(*lines):
+        tsig = vault["vault_mail_tsig_keys"]["gatehouse-lab"]
+        head = [f"key {tsig['algorithm']}:gatehouse-lab {tsig['secret']}", "server 127.0.0.1", "zone bl.example."]
+        lab["ns.example.net"].out("knsupdate", given="\n".join([*head, *lines, "send", ""]).format(network=network))
+        gateway.out("unbound-control", "flush_zone", "bl.example")
+
+    yield update
+    update(*MENDED)
+    gateway.out("systemctl", "start", "gatehouse-dns-lists")
+
+
+# A wildcard stands for names that are not there in any part (RFC 4592), so the lab's network needs one of its own.
+WILD = ["*.bl.example.", "*.{network}.bl.example.", "1.0.0.127.bl.example."]
+MENDED = [
+    *(f"update delete {name}" for name in [*WILD, "2.0.0.127.bl.example."]),
+    "update add 2.0.0.127.bl.example. 60 A 127.0.0.2",
+]
+BREAKS = {
+    "lists the world": (
+        [f"update add {name} 60 A 127.0.0.2" for name in WILD],
+        "lists 1.0.0.127, so perhaps the world",
+    ),
+    "is empty": (("update delete 2.0.0.127.bl.example.",), "does not list 2.0.0.127"),
+    "answers with errors": (
+        ("update delete 2.0.0.127.bl.example.", "update add 2.0.0.127.bl.example. 60 A 127.255.255.254"),
+        "answers with 127.255.255.254",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_list_that_breaks_is_asked_no_more_and_comes_back(lab, asked, gateway, change, wait, name):
+    """By the timer alone; nobody runs Ansible, nobody reloads Postfix."""
+    lines, why = BREAKS[name]
+    assert "blocked using bl.example" in asked(67, HELO, SENDER, TO)
+    change(*lines)
+    if name == "lists the world":
+        assert "blocked using bl.example" in asked(69, HELO, SENDER, TO)
+    wait(lambda: asked(67, HELO, SENDER, TO).startswith("250 "), 60, "the timer to take bl.example out")
+    assert asked(69, HELO, SENDER, TO).startswith("250 ")
+    assert "blocked using names.example" in asked(69, HELO, "carol@listed.sender.example", TO)
+    assert f"bl.example is not asked any more: {why}" in gateway.journal("gatehouse-dns-lists")
+    assert f"bl.example: not asked; {why}" in gateway.out("gatehouse-dns-lists", "--show")
+    if name == "lists the world":
+        results = lab.playbook("playbooks/site.yml", "--limit", gateway.name, "--tags", "postfix,dns_lists")
+        assert not [result for result in results if result.get("failed") or result.get("changed")]
+        assert asked(67, HELO, SENDER, TO).startswith("250 ")
+    change(*MENDED)
+    wait(lambda: "blocked using bl.example" in asked(67, HELO, SENDER, TO), 60, "the timer to put bl.example back")
+
+
+def test_without_a_resolver_no_list_is_asked_and_mail_comes_in_again(asked, gateway):
+    """Names that cannot be resolved mean that the sender waits, and no list counts until the resolver is back."""
+    gateway.out("systemctl", "stop", "unbound")
+    try:
+        gateway.out("systemctl", "start", "gatehouse-dns-lists")
+        shown = gateway.out("gatehouse-dns-lists", "--show")
+        assert shown.count("not asked; no answer") == 3
+    finally:
+        gateway.out("systemctl", "start", "unbound")
+    gateway.out("systemctl", "start", "gatehouse-dns-lists")
+    assert "blocked using bl.example" in asked(67, HELO, SENDER, TO)

@@ -1,0 +1,228 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of the model that is about strangers: which DNS lists are asked about them, and whom the operator knows.
+
+A DNS list is a zone that says by an A record of 127.0.0.0/8 what it knows of an address or a domain (RFC 5782). Which
+of its answers count is a filter in Postfix's notation, such as `127.0.0.[2..11]`, and each use of a list has one:
+answers of 127.255.255.0/24 and 127.0.0.255 are errors of the lists' own making and count nowhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
+from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
+
+# In the order in which Postfix asks. trust: let in; refuse; skip_greylisting: a mail server, which would come again.
+USES = ("trust", "refuse", "skip_greylisting")
+KINDS = ("address", "domain")
+# RFC 5782 section 5: what a working list of addresses has and has not.
+TEST_POINTS = {"listed": "2.0.0.127", "unlisted": "1.0.0.127"}
+
+# As of 2026-11. `needs` is what a query must come from or with, or the list answers with errors.
+LISTS: dict[str, dict[str, Any]] = {
+    "zen.spamhaus.org": {"refuse": "127.0.0.[2..11]", "needs": "a resolver of one's own"},
+    "dbl.spamhaus.org": {
+        "kind": "domain",
+        "refuse": "127.0.1.[2..99]",
+        "listed": "dbltest.com",
+        "unlisted": "example.com",
+        "needs": "a resolver of one's own",
+    },
+    "bl.spamcop.net": {"refuse": "127.0.0.2", "needs": "nothing"},
+    "b.barracudacentral.org": {"refuse": "127.0.0.2", "needs": "registration of the resolver's address"},
+    "list.dnswl.org": {
+        "trust": "127.0.[0..254].[2..3]",
+        "skip_greylisting": "127.0.[0..254].[0..1]",
+        "needs": "a resolver of one's own",
+    },
+}
+DEFAULT = ("list.dnswl.org", "zen.spamhaus.org")
+
+# Zones that are gone: since when or why, and what does their work now. What lies below one is gone with it.
+DEAD = {
+    "sorbs.net": ("shut in June 2024", "zen.spamhaus.org"),
+    "cbl.abuseat.org": ("part of another list since 2021", "zen.spamhaus.org"),
+    "db.wpbl.info": ("empty since November 2023", "zen.spamhaus.org"),
+    "ix.dnsbl.manitu.net": ("empty since January 2025", "zen.spamhaus.org"),
+    "bondedsender.org": ("no open list any more", "list.dnswl.org"),
+    "wirehub.net": ("closed in 2004", "zen.spamhaus.org"),
+    "njabl.org": ("closed", "zen.spamhaus.org"),
+    "ahbl.org": ("closed", "zen.spamhaus.org"),
+    "dsbl.org": ("closed", "zen.spamhaus.org"),
+    "ordb.org": ("closed", "zen.spamhaus.org"),
+    "rfc-ignorant.org": ("closed", "dbl.spamhaus.org"),
+    "inps.de": ("closed", "zen.spamhaus.org"),
+    "emailbasura.org": ("gone, and lists everything", "zen.spamhaus.org"),
+    "megarbl.net": ("gone, and lists everything", "zen.spamhaus.org"),
+    "msrbl.net": ("closed", "zen.spamhaus.org"),
+    "ubl.unsubscore.com": ("closed", "zen.spamhaus.org"),
+}
+
+# Checks of Postfix that may be tried before they bite (warn_if_reject). Not those without which mail would be lost.
+TRIABLE = (
+    "reject_invalid_helo_hostname",
+    "reject_non_fqdn_helo_hostname",
+    "reject_non_fqdn_sender",
+    "reject_unknown_sender_domain",
+)
+
+# What a rule of the operator's may do. A sender is what anybody writes into MAIL FROM, so it opens no door.
+ACTIONS = {"clients": ("accept", "refuse", "warn"), "senders": ("refuse", "warn")}
+ACTIONS["recipients"] = ACTIONS["clients"]
+REASON = "refused by local policy"
+
+_OCTET = r"(?:[0-9]{1,3}|\[[0-9]{1,3}(?:\.\.[0-9]{1,3})?(?:;[0-9]{1,3}(?:\.\.[0-9]{1,3})?)*\])"
+_CODES = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+_PART = re.compile(_OCTET)
+_NEVER = (({127}, {255}, {255}, set(range(256))), ({127}, {0}, {0}, {255}))
+
+
+# DNS lists
+
+
+def dns_lists(at: Place, value: object) -> list[dict[str, Any]]:
+    """The lists in the order written: zone, kind, listed and unlisted (names below the zone), uses, and try.
+
+    Each use has its name, which is also that of a restriction class of Postfix, and its filter (`codes`).
+    """
+    example = '["zen.spamhaus.org", {zone: "bl.example.org", refuse: "127.0.0.2"}]'
+    found: dict[str, dict[str, Any]] = {}
+    for index, item in enumerate(_inventory.sequence(at, value, example)):
+        here = at[index]
+        keys = ("zone", "kind", *TEST_POINTS, *USES, "try")
+        record = {"zone": item} if isinstance(item, str) else _inventory.record(here, item, keys, example)
+        if "zone" not in record:
+            here["zone"].note("is missing", f"write it, as in {example}")
+            continue
+        place = here if isinstance(item, str) else here["zone"]
+        zone = _inventory.domain_name(place, record["zone"])
+        dead = next((name for name in DEAD if zone == name or zone.endswith("." + name)), None)
+        if dead:
+            why, instead = DEAD[dead]
+            place.refuse(record["zone"], f"is a DNS list that is gone ({why})", f"remove it; {instead} does its work")
+        elif zone in found:
+            place.refuse(record["zone"], "is there twice", "write it once, with all its uses")
+        else:
+            found[zone] = _dns_list(here, zone, record)
+    return list(found.values())
+
+
+def _dns_list(at: Place, zone: str, record: Mapping[Any, Any]) -> dict[str, Any]:
+    shipped = LISTS.get(zone, {})
+    kind = record.get("kind", shipped.get("kind", "address"))
+    if kind not in KINDS:
+        at["kind"].refuse(kind, "is no kind of DNS list", f"write one of {', '.join(KINDS)}")
+    written = {use: record[use] for use in USES if use in record}
+    uses = written or {use: shipped[use] for use in USES if use in shipped}
+    for use, codes in written.items():
+        _check_codes(at[use], codes)
+        if kind == "domain" and use != "refuse":
+            at[use].note("is for lists of addresses only", 'write "refuse": a name is what anybody may claim')
+    if not uses:
+        at.refuse(
+            zone, "has no return-code filter", f'write what counts, such as {{zone: "{zone}", refuse: "127.0.0.2"}}'
+        )
+    points = {}
+    for point in TEST_POINTS:
+        points[point] = record.get(point, shipped.get(point, TEST_POINTS[point] if kind == "address" else None))
+        if not isinstance(points[point], str) or not re.fullmatch(r"[a-z0-9.-]{1,200}", points[point]):
+            at[point].refuse(
+                points[point], "is no name to ask the list for", 'write one below the zone, such as "dbltest.com"'
+            )
+    return {
+        "zone": zone,
+        "kind": kind,
+        **points,
+        "uses": [{"use": use, "codes": codes, "name": _class(zone, use)} for use, codes in uses.items()],
+        "try": _inventory.boolean(at["try"], record.get("try", False)),
+    }
+
+
+def _class(zone: str, use: str) -> str:
+    """A name of letters, digits and underscores; no two zones have the same, as no label begins or ends in a hyphen."""
+    return f"dns_list_{zone.replace('-', '__').replace('.', '_')}_{use}"
+
+
+def _check_codes(at: Place, value: object) -> None:
+    instead = 'write what counts as an answer, such as "127.0.0.[2..11]"'
+    if not isinstance(value, str) or not _CODES.fullmatch(value):
+        at.refuse(value, "is no return-code filter", instead)
+        return
+    octets = [_numbers(part) for part in _PART.findall(value)]
+    if any(number > 255 for numbers in octets for number in numbers) or octets[0] != {127}:
+        at.refuse(value, "is not within 127.0.0.0/8", instead)
+    elif any(all(map(set.intersection, octets, never)) for never in _NEVER):
+        at.refuse(value, "takes in 127.255.255.x or 127.0.0.255, which are a list's error messages", instead)
+
+
+def _numbers(part: str) -> set[int]:
+    numbers: set[int] = set()
+    for piece in part.strip("[]").split(";"):
+        first, _dots, last = piece.partition("..")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+# What the operator knows
+
+
+def tried(at: Place, value: object) -> list[str]:
+    names = _inventory.sequence(at, value, f'["{TRIABLE[1]}"]')
+    for index, name in enumerate(names):
+        if name not in TRIABLE:
+            _inventory.unknown(at[index], name, TRIABLE, "check that can be tried")
+    return sorted({name for name in names if name in TRIABLE})
+
+
+def access(at: Place, value: object, ours: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """{clients, senders, recipients: [{match, then, reason}, ...]} in the order written."""
+    example = '{clients: [{match: "203.0.113.0/24", then: "refuse", reason: "no mail from here, ask postmaster"}]}'
+    written = _inventory.record(at, value, tuple(ACTIONS), example)
+    found: dict[str, list[dict[str, str]]] = {}
+    for what, actions in ACTIONS.items():
+        rules: dict[str, dict[str, str]] = {}
+        for index, item in enumerate(
+            _inventory.sequence(at[what], written.get(what, []), "[{match: …, then: refuse}]")
+        ):
+            here = at[what][index]
+            record = _inventory.record(here, item, ("match", "then", "reason"), example)
+            match = _match(here["match"], record.get("match"), what, ours)
+            if match in rules:
+                here["match"].refuse(record["match"], "is there twice", "write it once")
+            then, reason = record.get("then"), record.get("reason", REASON)
+            if then not in actions:
+                here["then"].refuse(then, f"is nothing to do with {what}", f"write one of {', '.join(actions)}")
+            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]{1,200}", reason) or not reason.strip():
+                here["reason"].refuse(reason, "is no reason", "write words in ASCII, at most 200 characters and no $")
+            rules[match] = {"match": match, "then": str(then), "reason": str(reason)}
+        found[what] = list(rules.values())
+    return found
+
+
+def _match(at: Place, value: object, what: str, ours: Mapping[str, Any]) -> str:
+    if what == "clients":
+        try:
+            if not isinstance(value, str) or "%" in value:
+                raise ValueError
+            network = ipaddress.ip_network(value)
+        except ValueError:
+            at.refuse(
+                value, "is neither an address nor a network", 'write one such as "203.0.113.0/24", without host bits'
+            )
+            return ""
+        if network.prefixlen == 0:
+            at.refuse(value, "is everybody", "write an address or a smaller network")
+        return str(network)
+    if isinstance(value, str) and value.startswith("@"):
+        match = "@" + _inventory.domain_name(at, value[1:])
+    else:
+        match = _inventory.address(at, value)
+    if what == "recipients" and ours and "@" in match and _inventory.domain_of(match) not in ours:
+        at.refuse(value, "is in no domain of ours", "write an address of mail_domains; all others are refused anyhow")
+    return match

@@ -1,0 +1,158 @@
+# Copyright: gatehouse.mail contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked about strangers: DNS lists with their filters, and the operator's own rules, from inventories alone."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.gatehouse.mail.plugins.module_utils import _checks
+from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
+
+OURS = {"example.org": None}
+
+
+def read(lists=(), tried=(), access=None):
+    """(lists, tried, rules, problems) of these values."""
+    problems = []
+    at = Place(problems, "host mx1")
+    return (
+        _checks.dns_lists(at["mail_dns_lists"], list(lists)),
+        _checks.tried(at["mail_tried_checks"], list(tried)),
+        _checks.access(at["mail_access"], access or {}, OURS),
+        problems,
+    )
+
+
+def test_a_known_list_brings_its_filter():
+    (zen,), _tried, _rules, problems = read(["ZEN.spamhaus.org"])
+    assert not problems
+    assert zen == {
+        "zone": "zen.spamhaus.org",
+        "kind": "address",
+        "listed": "2.0.0.127",
+        "unlisted": "1.0.0.127",
+        "uses": [{"use": "refuse", "codes": "127.0.0.[2..11]", "name": "dns_list_zen_spamhaus_org_refuse"}],
+        "try": False,
+    }
+
+
+def test_a_list_may_be_used_in_another_way():
+    (dnswl,), _tried, _rules, problems = read([{"zone": "list.dnswl.org", "trust": "127.0.[0..254].3", "try": True}])
+    assert not problems
+    assert [(use["use"], use["codes"]) for use in dnswl["uses"]] == [("trust", "127.0.[0..254].3")]
+    assert dnswl["try"]
+
+
+def test_every_list_that_is_shipped_is_right():
+    lists, _tried, _rules, problems = read(_checks.LISTS)
+    assert not problems
+    for entry in _checks.LISTS.values():  # also by the check of what an operator writes
+        for use in _checks.USES:
+            if use in entry:
+                _checks._check_codes(Place(problems, ""), entry[use])
+    assert not problems
+    assert all(entry["uses"] for entry in lists)
+    assert not set(_checks.LISTS) & set(_checks.DEAD)
+    assert all(instead in _checks.LISTS for _why, instead in _checks.DEAD.values())
+
+
+def test_names_of_zones_that_look_alike_differ():
+    zones = ["a-b.example", "a.b.example"]
+    lists, _tried, _rules, problems = read([{"zone": zone, "refuse": "127.0.0.2"} for zone in zones])
+    assert not problems
+    assert len({use["name"] for entry in lists for use in entry["uses"]}) == 2
+
+
+@pytest.mark.parametrize("zone", [*_checks.DEAD, "l2.spews.dnsbl.sorbs.net"])
+def test_a_dead_list_is_refused_by_name(zone):
+    _lists, _tried, _rules, (problem,) = read([zone])
+    assert problem.startswith(f'host mx1: mail_dns_lists[0]: "{zone}" is a DNS list that is gone (')
+    assert "does its work" in problem
+
+
+OWN = {"zone": "bl.example", "refuse": "127.0.0.2"}
+BAD_LISTS = {
+    "no filter": ("bl.example", '"bl.example" has no return-code filter'),
+    "no zone": ({"refuse": "127.0.0.2"}, "zone: is missing"),
+    "no name": ({**OWN, "zone": "bl example"}, "is not a domain name (space at 3)"),
+    "unknown key": ({**OWN, "reject": "127.0.0.2"}, '"reject" is not a known key'),
+    "a number": (3, "is an integer, not a mapping"),
+    "kind": ({**OWN, "kind": "url"}, '"url" is no kind of DNS list; write one of address, domain'),
+    "error codes": ({**OWN, "refuse": "127.[0..255].[0..255].[0..255]"}, "which are a list's error messages"),
+    "over quota": ({**OWN, "refuse": "127.0.0.[1..255]"}, "which are a list's error messages"),
+    "not loopback": ({**OWN, "refuse": "10.0.0.2"}, "is not within 127.0.0.0/8"),
+    "too high": ({**OWN, "refuse": "127.0.0.256"}, "is not within 127.0.0.0/8"),
+    "no codes": ({**OWN, "refuse": "yes"}, "is no return-code filter"),
+    "a domain that is trusted": (
+        {"zone": "x.example", "kind": "domain", "trust": "127.0.0.2", "listed": "a", "unlisted": "b"},
+        "trust: is for lists of addresses only",
+    ),
+    "no test point": ({**OWN, "kind": "domain"}, "listed: null is no name to ask the list for"),
+    "try": ({**OWN, "try": "yes"}, 'try: "yes" is a string, not a boolean'),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LISTS)
+def test_bad_list(name):
+    written, said = BAD_LISTS[name]
+    problems = read([written])[-1]
+    assert problems[0].startswith("host mx1: mail_dns_lists[0]")
+    assert said in "\n".join(problems)
+
+
+def test_a_list_twice():
+    assert read([OWN, {**OWN, "zone": "BL.example"}])[-1] == [
+        'host mx1: mail_dns_lists[1].zone: "BL.example" is there twice; write it once, with all its uses'
+    ]
+
+
+def test_checks_that_can_be_tried():
+    _lists, tried, _rules, problems = read(tried=["reject_non_fqdn_sender", "reject_unlisted_recipient"])
+    assert tried == ["reject_non_fqdn_sender"]
+    assert '"reject_unlisted_recipient" is not a known check that can be tried' in problems[0]
+
+
+def test_rules_keep_their_order():
+    clients = [
+        {"match": "203.0.113.9", "then": "accept"},
+        {"match": "203.0.113.0/24", "then": "refuse", "reason": "no"},
+    ]
+    _lists, _tried, rules, problems = read(
+        access={"clients": clients, "senders": [{"match": "@Example.net", "then": "warn"}]}
+    )
+    assert not problems
+    assert rules == {
+        "clients": [
+            {"match": "203.0.113.9/32", "then": "accept", "reason": "refused by local policy"},
+            {"match": "203.0.113.0/24", "then": "refuse", "reason": "no"},
+        ],
+        "senders": [{"match": "@example.net", "then": "warn", "reason": "refused by local policy"}],
+        "recipients": [],
+    }
+
+
+BAD_RULES = {
+    "unknown table": ({"helos": []}, '"helos" is not a known key'),
+    "host bits": ({"clients": [{"match": "203.0.113.1/24", "then": "refuse"}]}, "without host bits"),
+    "a name": ({"clients": [{"match": "mail.example.net", "then": "refuse"}]}, "is neither an address nor a network"),
+    "everybody": ({"clients": [{"match": "::/0", "then": "accept"}]}, '"::/0" is everybody'),
+    "twice": ({"clients": [{"match": "203.0.113.1", "then": "refuse"}] * 2}, "is there twice; write it once"),
+    "then": ({"clients": [{"match": "203.0.113.1", "then": "OK"}]}, '"OK" is nothing to do with clients'),
+    "no then": ({"clients": [{"match": "203.0.113.1"}]}, "null is nothing to do with clients"),
+    "a sender that opens doors": (
+        {"senders": [{"match": "a@example.net", "then": "accept"}]},
+        "write one of refuse, warn",
+    ),
+    "foreign": ({"recipients": [{"match": "a@example.net", "then": "refuse"}]}, "is in no domain of ours"),
+    "no words": ({"recipients": [{"match": "a@example.org", "then": "refuse", "reason": " "}]}, '" " is no reason'),
+    "two lines": ({"senders": [{"match": "a@b.example", "then": "refuse", "reason": "a\nb"}]}, "is no reason"),
+    "no list": ({"senders": {"a@b.example": "refuse"}}, "is a mapping, not a list"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RULES)
+def test_bad_rule(name):
+    written, said = BAD_RULES[name]
+    problems = read(access=written)[-1]
+    assert problems[0].startswith("host mx1: mail_access")
+    assert said in "\n".join(problems)
