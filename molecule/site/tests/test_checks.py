@@ -27,9 +27,9 @@ TABLE = {
     "a sender of a rule": ((69, HELO, "nuisance@sender.example", TO), "554 5.7.1", "write to somebody else"),
     "a rule for a recipient": ((67, HELO, SENDER, "abuse@example.org"), "250 2.1.5", ""),
     "trusted and listed": ((70, HELO, SENDER, TO), "250 2.1.5", ""),
-    "trusted, with a listed domain": ((70, HELO, "carol@listed.sender.example", TO), "250 2.1.5", ""),
+    "trusted, with a listed domain": ((70, HELO, "carol@notorious.example", TO), "250 2.1.5", ""),
     "listed": ((67, HELO, SENDER, TO), "554 5.7.1", "blocked using bl.example"),
-    "a listed domain": ((69, HELO, "carol@listed.sender.example", TO), "554 5.7.1", "blocked using names.example"),
+    "a listed domain": ((69, HELO, "carol@notorious.example", TO), "554 5.7.1", "blocked using names.example"),
     "a list's error message": ((73, HELO, SENDER, TO), "250 2.1.5", ""),
     "unlisted": ((69, HELO, SENDER, TO), "250 2.1.5", ""),
 }
@@ -60,7 +60,7 @@ def test_each_step_decides_in_its_turn(asked, name):
 def test_the_gateways_and_the_vpn_are_not_asked_about(lab, smtp, gateway):
     other = next(host for host in lab.gateways if host.name != gateway.name)
     for client, address in ((other, gateway.mail_ipv4), (lab.client, gateway.mail_vpn_address)):
-        lines = ("HELO internet", "MAIL FROM:<carol@listed.sender.example>", f"RCPT TO:<{TO}>")
+        lines = ("HELO internet", "MAIL FROM:<carol@notorious.example>", f"RCPT TO:<{TO}>")
         assert smtp(address, *lines, client=client)[-1].startswith("250 ")
 
 
@@ -108,11 +108,11 @@ def test_a_list_that_breaks_is_asked_no_more_and_comes_back(lab, asked, gateway,
     lines, why = BREAKS[name]
     assert "blocked using bl.example" in asked(67, HELO, SENDER, TO)
     change(*lines)
-    if name == "lists the world":
-        assert "blocked using bl.example" in asked(69, HELO, SENDER, TO)
+    if name == "lists the world":  # about .74 no smtpd has asked before, and remembers
+        assert "blocked using bl.example" in asked(74, HELO, SENDER, TO)
     wait(lambda: asked(67, HELO, SENDER, TO).startswith("250 "), 60, "the timer to take bl.example out")
-    assert asked(69, HELO, SENDER, TO).startswith("250 ")
-    assert "blocked using names.example" in asked(69, HELO, "carol@listed.sender.example", TO)
+    assert asked(74, HELO, SENDER, TO).startswith("250 ")
+    assert "blocked using names.example" in asked(69, HELO, "carol@notorious.example", TO)
     assert f"bl.example is not asked any more: {why}" in gateway.journal("gatehouse-dns-lists")
     assert f"bl.example: not asked; {why}" in gateway.out("gatehouse-dns-lists", "--show")
     if name == "lists the world":
