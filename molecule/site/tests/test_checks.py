@@ -69,18 +69,20 @@ def test_the_gateways_and_the_vpn_are_not_asked_about(lab, smtp, gateway):
 
 @pytest.fixture
 def change(lab, gateway, vault):
-    """change(line, ...): nsupdate(1)'s updates of bl.example, of which the gateway's resolver hears at once."""
+    """change(line, ...): nsupdate(1)'s updates of bl.example, of which the gateways' resolvers hear at once."""
     network = ".".join(reversed(lab.internet.lab_address4.split(".")[:3]))
 
     def update(*lines):
         tsig = vault["vault_mail_tsig_keys"]["gatehouse-lab"]
         head = [f"key {tsig['algorithm']}:gatehouse-lab {tsig['secret']}", "server 127.0.0.1", "zone bl.example."]
         lab["ns.example.net"].out("knsupdate", given="\n".join([*head, *lines, "send", ""]).format(network=network))
-        gateway.out("unbound-control", "flush_zone", "bl.example")
+        for host in lab.gateways:
+            host.out("unbound-control", "flush_zone", "bl.example")
 
     yield update
     update(*MENDED)
-    gateway.out("systemctl", "start", "gatehouse-dns-lists")
+    for host in lab.gateways:
+        host.out("systemctl", "start", "gatehouse-dns-lists")
 
 
 # A wildcard stands for names that are not there in any part (RFC 4592), so the lab's network needs one of its own.
