@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
@@ -180,7 +180,7 @@ def tried(at: Place, value: object) -> list[str]:
     return sorted({name for name in names if name in TRIABLE})
 
 
-def access(at: Place, value: object, ours: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[dict[str, str]]]:
     """{clients, senders, recipients: [{match, then, reason}, ...]} in the order written."""
     example = '{clients: [{match: "203.0.113.0/24", then: "refuse", reason: "no mail from here, ask postmaster"}]}'
     written = _inventory.record(at, value, tuple(ACTIONS), example)
@@ -205,7 +205,7 @@ def access(at: Place, value: object, ours: Mapping[str, Any]) -> dict[str, list[
     return found
 
 
-def _match(at: Place, value: object, what: str, ours: Mapping[str, Any]) -> str:
+def _match(at: Place, value: object, what: str, ours: Collection[str]) -> str:
     if what == "clients":
         try:
             if not isinstance(value, str) or "%" in value:
@@ -219,10 +219,7 @@ def _match(at: Place, value: object, what: str, ours: Mapping[str, Any]) -> str:
         if network.prefixlen == 0:
             at.refuse(value, "is everybody", "write an address or a smaller network")
         return str(network)
-    if isinstance(value, str) and value.startswith("@"):
-        match = "@" + _inventory.domain_name(at, value[1:])
-    else:
-        match = _inventory.address(at, value)
+    match = _inventory.address_or_domain(at, value)
     if what == "recipients" and ours and "@" in match and _inventory.domain_of(match) not in ours:
         at.refuse(value, "is in no domain of ours", "write an address of mail_domains; all others are refused anyhow")
     return match

@@ -272,6 +272,13 @@ def address(at: Place, value: object) -> str:
     return fold(value)
 
 
+def address_or_domain(at: Place, value: object) -> str:
+    """An address, or "@" and a domain for all of its addresses, in lower case."""
+    if isinstance(value, str) and value.startswith("@"):
+        return "@" + domain_name(at, value[1:])
+    return address(at, value)
+
+
 def addresses(at: Place, value: object) -> dict[str, Place]:
     """A list of different addresses: {address in lower case: where it stands}."""
     found: dict[str, Place] = {}

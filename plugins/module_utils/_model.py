@@ -577,7 +577,7 @@ def _mail(at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any
         "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
         "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT)),
         "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
-        "access": _checks.access(at["mail_access"], values.get("mail_access", {}), dict.fromkeys(ours)),
+        "access": _checks.access(at["mail_access"], values.get("mail_access", {}), ours),
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }

@@ -51,10 +51,7 @@ def logins(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> d
 
 
 def _sender(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
-    if isinstance(value, str) and value.startswith("@"):
-        sender = "@" + _inventory.domain_name(at, value[1:])
-    else:
-        sender = _inventory.address(at, value)
+    sender = _inventory.address_or_domain(at, value)
     domain = _inventory.domain_of(sender)
     if "@" in sender and domains and domain not in domains:
         at.refuse(value, "is in a domain that is not ours", "write an address of a domain of mail_domains")

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _checks
 from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
 
-OURS = {"example.org": None}
+OURS = {"example.org"}
 
 
 def read(lists=(), tried=(), access=None):
