@@ -23,6 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = os.environ.get("GH_LAB", "ght")
 STATE = ROOT / ".lab" / PREFIX
+VAULT = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
 
 
 INJECT = """
@@ -154,6 +155,16 @@ class Lab:
     def client(self) -> Host:
         return self.hosts["client.example.org"]
 
+    def stranger(self, octet: int) -> str:
+        """Another address of the internet's container: the lab's network with this last octet."""
+        return f"{self.internet.lab_address4.rpartition('.')[0]}.{octet}"
+
+    def nsupdate(self, zone: str, *changes: str) -> None:
+        """Change a zone of the lab's name server: "add NAME TTL TYPE DATA", "del NAME [TYPE [DATA]]" (nsupdate(1))."""
+        ((name, key),) = VAULT["vault_mail_tsig_keys"].items()
+        text = "\n".join(["server 127.0.0.1", f"zone {zone}.", *changes, "send", ""])
+        self["ns.example.net"].run("knsupdate", "-y", f"{key['algorithm']}:{name}:{key['secret']}", given=text)
+
     def playbook(self, *arguments: str, inventory: Path = ROOT / "inventories/lab") -> list[dict[str, Any]]:
         """Run ansible-playbook on the lab; its results, each with "task", "host", "changed", "failed", "msg"."""
         result = subprocess.run(
@@ -225,7 +236,7 @@ def header() -> str:
 @pytest.fixture(scope="session")
 def vault() -> dict[str, Any]:
     """The lab's secrets, which it keeps in clear."""
-    return yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
+    return VAULT
 
 
 LOGIN, RECEIVER = "alice@example.org", "dave@sender.example"

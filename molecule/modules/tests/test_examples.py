@@ -40,6 +40,14 @@ def test_examples(run, platform, module):
     run_all(run, platform, module)
 
 
-def test_examples_of_semanage(run, el9):
+@pytest.fixture
+def store(el9):
+    """The store of a host, from which everything that a test adds to it is taken back."""
+    listed = el9.out("semanage", "export")
+    yield
+    el9.run("semanage", "import", "--noreload", given=listed)
+
+
+def test_examples_of_semanage(run, el9, store):
     el9.out("mkdir", "-p", "/srv/mail")
     run_all(run, el9, "semanage")

@@ -40,10 +40,9 @@ def asked(lab, smtp, gateway):
     """asked(octet, helo, sender, recipient): the reply to RCPT TO."""
 
     def ask(octet, helo, sender, recipient):
-        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.{octet}"
         lines = [f"HELO {helo}"] if helo else []
         lines += [f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>"]
-        replies = smtp(gateway.mail_ipv4, *lines, source=source)
+        replies = smtp(gateway.mail_ipv4, *lines, source=lab.stranger(octet))
         return next((reply for reply in replies if reply[0] in "45"), replies[-1])
 
     return ask
@@ -68,14 +67,12 @@ def test_the_gateways_and_the_vpn_are_not_asked_about(lab, smtp, gateway):
 
 
 @pytest.fixture
-def change(lab, gateway, vault):
+def change(lab, gateway):
     """change(line, ...): nsupdate(1)'s updates of bl.example, of which the gateways' resolvers hear at once."""
     network = ".".join(reversed(lab.internet.lab_address4.split(".")[:3]))
 
     def update(*lines):
-        tsig = vault["vault_mail_tsig_keys"]["gatehouse-lab"]
-        head = [f"key {tsig['algorithm']}:gatehouse-lab {tsig['secret']}", "server 127.0.0.1", "zone bl.example."]
-        lab["ns.example.net"].out("knsupdate", given="\n".join([*head, *lines, "send", ""]).format(network=network))
+        lab.nsupdate("bl.example", *(line.format(network=network) for line in lines))
         for host in lab.gateways:
             host.out("unbound-control", "flush_zone", "bl.example")
 
@@ -89,17 +86,17 @@ def change(lab, gateway, vault):
 # A wildcard stands for names that are not there in any part (RFC 4592), so the lab's network needs one of its own.
 WILD = ["*.bl.example.", "*.{network}.bl.example.", "1.0.0.127.bl.example."]
 MENDED = [
-    *(f"update delete {name}" for name in [*WILD, "2.0.0.127.bl.example."]),
-    "update add 2.0.0.127.bl.example. 60 A 127.0.0.2",
+    *(f"del {name}" for name in [*WILD, "2.0.0.127.bl.example."]),
+    "add 2.0.0.127.bl.example. 60 A 127.0.0.2",
 ]
 BREAKS = {
     "lists the world": (
-        [f"update add {name} 60 A 127.0.0.2" for name in WILD],
+        [f"add {name} 60 A 127.0.0.2" for name in WILD],
         "lists 1.0.0.127, so perhaps the world",
     ),
-    "is empty": (("update delete 2.0.0.127.bl.example.",), "does not list 2.0.0.127"),
+    "is empty": (("del 2.0.0.127.bl.example.",), "does not list 2.0.0.127"),
     "answers with errors": (
-        ("update delete 2.0.0.127.bl.example.", "update add 2.0.0.127.bl.example. 60 A 127.255.255.254"),
+        ("del 2.0.0.127.bl.example.", "add 2.0.0.127.bl.example. 60 A 127.255.255.254"),
         "answers with 127.255.255.254",
     ),
 }

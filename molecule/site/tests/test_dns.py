@@ -103,9 +103,7 @@ class Site:
 
     def edit(self, *changes: str, zone: str = ZONE) -> None:
         """Change the zone by other means than the collection's: "add NAME TTL TYPE DATA", "del NAME TYPE DATA"."""
-        ((name, key),) = self.variables["vault_mail_tsig_keys"].items()
-        text = "\n".join([f"server {self.ns.lab_address4}", f"zone {zone}.", *changes, "send"])
-        self.ns.run("knsupdate", "-y", f"{key['algorithm']}:{name}:{key['secret']}", given=text + "\n")
+        self.lab.nsupdate(zone, *changes)
 
 
 @pytest.fixture(scope="module")

@@ -18,18 +18,15 @@ POLICIES = ("reject", "quarantine", "none")
 
 
 @pytest.fixture(scope="module")
-def key(lab, vault):
+def key(lab):
     """The private key with which the owners of the domains sign; its public part is on the lab's name server."""
     made = rsa.generate_private_key(65537, 2048)
     public = made.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
     strings = " ".join(f'"{text[index : index + 200]}"' for index in range(0, len(text), 200))
-    tsig = vault["vault_mail_tsig_keys"]["gatehouse-lab"]
-    lines = [f"key {tsig['algorithm']}:gatehouse-lab {tsig['secret']}", "server 127.0.0.1"]
     for policy in POLICIES:
-        lines += [f"zone {policy}.example.", f"update delete s1._domainkey.{policy}.example. TXT"]
-        lines += [f"update add s1._domainkey.{policy}.example. 60 TXT {strings}", "send"]
-    lab["ns.example.net"].out("knsupdate", given="\n".join([*lines, ""]))
+        name = f"s1._domainkey.{policy}.example."
+        lab.nsupdate(f"{policy}.example", f"del {name} TXT", f"add {name} 60 TXT {strings}")
     return made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
@@ -50,7 +47,7 @@ def deliver(lab, smtp, gateway):
     """deliver(sender, text): the reply that decided it, from the domains' own address or (spoof) from another one."""
 
     def send(sender, text, spoof=True, client=None, address=None):
-        source = f"{lab.internet.lab_address4.rpartition('.')[0]}.69" if spoof and client is None else None
+        source = lab.stranger(69) if spoof and client is None else None
         raw = text + ("" if text.endswith("\r\n") else "\r\n") + ".\r\n"
         lines = (EHLO, f"MAIL FROM:<{sender}>", f"RCPT TO:<{TO}>", "DATA", {"raw": raw}, "QUIT")
         replies = smtp(address or gateway.mail_ipv4, *lines, client=client, source=source)
