@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import uuid
 
 import pytest
@@ -111,6 +112,15 @@ def test_greylisting_that_is_tried_only_says_what_it_would_do(ask, gateway, trie
 
 # The greylist is away
 
+
+@pytest.fixture
+def held(lab):
+    """The timer that restarts a greylist which hangs or forgets is held, and started in the end."""
+    lab.store.out("systemctl", "stop", "gatehouse-greylist-probe.timer")
+    yield
+    lab.store.out("systemctl", "start", "gatehouse-greylist-probe.timer")
+
+
 FAULTS = {
     "stopped": ("systemctl stop postgrey", "systemctl start postgrey"),
     "hangs": ("systemctl kill --signal=STOP postgrey", "systemctl kill --signal=CONT postgrey"),
@@ -119,7 +129,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_without_the_greylist_mail_is_accepted_within_5_s(lab, ask, wait, name):
+def test_without_the_greylist_mail_is_accepted_within_5_s(lab, ask, wait, held, name):
     broken, mended = FAULTS[name]
     lab.store.out("sh", "-c", broken)
     try:
@@ -150,6 +160,53 @@ def test_a_killed_greylist_comes_back_and_knows_whom_it_knew(lab, ask, wait):
     old, new = ask((gateway, known), (gateway, fresh()))
     assert accepted(old)
     assert greylisted(new)
+
+
+def test_a_greylist_that_hangs_is_restarted(lab, ask, wait, held):
+    store = lab.store
+    store.out("systemctl", "start", "gatehouse-greylist-probe")
+    before = main_pid(store)
+    store.out("systemctl", "kill", "--signal=STOP", "postgrey")
+    store.out("systemctl", "start", "gatehouse-greylist-probe")  # what the timer does
+    wait(lambda: main_pid(store) not in ("0", before) and active(store), 120, "postgrey to be restarted")
+    assert greylisted(ask((lab.gateways[0], fresh()))[0])
+
+
+@pytest.fixture
+def full(lab):
+    """The greylist is on a file system of its own, and there is no room left."""
+    store = lab.store
+
+    def mount(*command):
+        """The container itself may not mount anything."""
+        subprocess.run(["nsenter", "--target", str(store.pid), "--mount", *command], check=True, timeout=60)
+
+    store.out("systemctl", "stop", "postgrey")
+    owner = store.out("id", "--user", "postgrey").strip()
+    mount("mount", "-t", "tmpfs", "-o", f"size=4m,mode=700,uid={owner}", "tmpfs", DATABASE)
+    store.out("systemctl", "start", "postgrey")
+    # As after some days: what it maps into memory has its place on the disk.
+    store.out("sh", "-c", f'for file in {DATABASE}/__db.*; do fallocate -l "$(stat -c %s "$file")" "$file"; done')
+    store.out("sh", "-c", f"cat /dev/zero > {DATABASE}/filler 2> /dev/null || true")
+    yield
+    store.out("systemctl", "stop", "postgrey")
+    mount("umount", DATABASE)
+    store.out("systemctl", "start", "postgrey")
+
+
+def test_a_greylist_without_room_makes_nobody_wait_forever(lab, ask, wait, held, full):
+    store, (first, second) = lab.store, lab.gateways
+
+    def forgets():
+        store.out("systemctl", "start", "gatehouse-greylist-probe")
+        return "postgrey forgets whom it told to come again" in store.journal("gatehouse-greylist-probe", since="-1min")
+
+    wait(lambda: ask(*((first, fresh()) for _number in range(10))) and forgets(), 60, "the probe to find out")
+    wait(lambda: all(map(accepted, ask((first, fresh()), (second, fresh())))), 30, "mail to be accepted without it")
+    assert "no room in" in store.journal("postgrey", since="-1min")
+    store.out("rm", f"{DATABASE}/filler")
+    wait(lambda: active(store), 60, "postgrey, now that there is room")
+    assert greylisted(ask((first, fresh()))[0])
 
 
 def test_a_database_that_is_broken_is_set_aside(lab, ask, wait):
