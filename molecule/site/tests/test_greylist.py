@@ -227,7 +227,6 @@ def test_a_database_that_is_broken_is_set_aside(lab, ask, wait):
     store.out("rm", "-r", f"{DATABASE}/broken")
 
 
-@pytest.mark.stress
 def test_the_role_alone_serves_the_other_family_as_well(lab, tmp_path):
     """The lab's mail host is of the family of CentOS; this is Debian, where nothing of postgrey was before."""
     host = lab["mx2.example.org"]
