@@ -26,7 +26,7 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
     for name, value, wanted in (("hostvars", hostvars, HostVars), ("groups", groups, Mapping)):
         if not isinstance(value, wanted):
             raise AnsibleFilterError(f"gatehouse.mail.model: {name} is {_model.kind(value)}, not Ansible's own {name}")
-    members = {group: [str(host) for host in groups.get(group, ())] for group in (_model.GATEWAYS, _model.STORES)}
+    members = {group: [str(host) for host in groups.get(group, ())] for group in _model.GROUPS}
     hosts = {host: hostvars.raw_get(host) for host in sorted({host for group in members.values() for host in group})}
     slips, others = _inventory.unknown_variables(hosts, *_known_variables())
     for line in others:

@@ -64,12 +64,13 @@ DEAD = {
     "ubl.unsubscore.com": ("closed", "zen.spamhaus.org"),
 }
 
-# Checks of Postfix that may be tried before they bite (warn_if_reject). Not those without which mail would be lost.
+# Checks that may be tried before they bite (warn_if_reject). Not those without which mail would be lost.
 TRIABLE = (
     "reject_invalid_helo_hostname",
     "reject_non_fqdn_helo_hostname",
     "reject_non_fqdn_sender",
     "reject_unknown_sender_domain",
+    "greylisting",
 )
 
 # What a rule of the operator's may do. A sender is what anybody writes into MAIL FROM, so it opens no door.
@@ -202,6 +203,20 @@ def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[di
                 here["reason"].refuse(reason, "is no reason", "write words in ASCII, at most 200 characters and no $")
             rules[match] = {"match": match, "then": str(then), "reason": str(reason)}
         found[what] = list(rules.values())
+    return found
+
+
+def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict[str, list[str]]:
+    """{clients, recipients: [who is not greylisted, ...]} in the order written."""
+    written = _inventory.record(at, value, ("clients", "recipients"), '{clients: ["203.0.113.0/24"]}')
+    found: dict[str, list[str]] = {}
+    for what, example in (("clients", "203.0.113.0/24"), ("recipients", "alice@example.org")):
+        found[what] = []
+        for index, item in enumerate(_inventory.sequence(at[what], written.get(what, []), f'["{example}"]')):
+            match = _match(at[what][index], item, what, ours)
+            if match in found[what]:
+                at[what][index].refuse(item, "is there twice", "write it once")
+            found[what].append(match)
     return found
 
 

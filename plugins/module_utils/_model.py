@@ -22,6 +22,8 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import I
 
 GATEWAYS = "mail_gateways"
 STORES = "mail_stores"
+GREYLIST = "mail_greylist"  # may be missing
+GROUPS = (GATEWAYS, STORES, GREYLIST)
 
 HOST_VARIABLES = (
     "mail_name",
@@ -56,6 +58,9 @@ SITE_VARIABLES = (
     "mail_dns_lists",
     "mail_tried_checks",
     "mail_access",
+    "mail_greylisting",
+    "mail_greylist_delay",
+    "mail_greylist_exceptions",
     "mail_clear_secrets",
 )
 VARIABLES = HOST_VARIABLES + SITE_VARIABLES
@@ -65,10 +70,14 @@ SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS)
 SSH_PORT = "ansible_port"  # what must stay free of our own daemons
 RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
 
-# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own.
-PORTS = {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993}
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
+# policy service for greylists is where EL's policy expects it.
+PORTS = {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "greylist": 60000}
 TAKEN_PORTS = {22: "ssh", 25: "smtp"}
-LISTEN = {GATEWAYS: {"smtp": ["internet", "vpn"], "submission": ["vpn"]}, STORES: {"lmtp": ["vpn"], "imaps": ["vpn"]}}
+LISTEN = {
+    GATEWAYS: {"smtp": ["internet", "vpn"], "submission": ["vpn"]},
+    STORES: {"lmtp": ["vpn"], "imaps": ["vpn"], "greylist": ["vpn"]},
+}
 EPHEMERAL_PORTS = range(32768, 61000)  # Linux: net.ipv4.ip_local_port_range
 # The SELinux type of each port and the ports that EL's policy gives it already (corenetwork.te of c9s and c10s).
 PORT_TYPES = {
@@ -76,6 +85,7 @@ PORT_TYPES = {
     "submission": ("smtp_port_t", (25, 465, 587)),
     "lmtp": ("lmtp_port_t", (24, 2003)),
     "imaps": ("pop_port_t", (106, 109, 110, 143, 220, 993, 995, 1109, 10993)),
+    "greylist": ("postgrey_port_t", (60000,)),
 }
 
 TLS_DIRECTORY = "/etc/pki/gatehouse"  # below it SELinux lets every mail daemon read (cert_t)
@@ -84,6 +94,8 @@ DELIMITERS = ("+", "-", "_", ".", "=", "")
 SCHEMES = ("ARGON2ID", "ARGON2I", "BLF-CRYPT", "SHA512-CRYPT")
 MESSAGE_SIZES = (65536, 2**63 - 1)  # bytes; RFC 5321 4.5.3.1.7: at least 64K octets; Postfix: a long
 MESSAGE_SIZE = 52428800  # bytes
+GREYLIST_DELAYS = (1, 3600)  # seconds; postgrey takes 0 for its own default of 300
+GREYLIST_DELAY = 60  # seconds
 
 # RFC 1918, RFC 6598 (carrier-grade NAT, used by overlay networks), RFC 4193
 PRIVATE_NETWORKS = tuple(
@@ -308,7 +320,7 @@ def _has(at: Place, values: Mapping[str, Any], key: str, example: str) -> bool:
 
 
 def _ports(at: Place, value: object) -> dict[str, int]:
-    known = ("submission", "lmtp", "imaps")
+    known = ("submission", "lmtp", "imaps", "greylist")
     overrides = _inventory.record(at, value, known, "{imaps: 10993}")
     ports = dict(PORTS)
     owners = dict(TAKEN_PORTS)
@@ -504,8 +516,19 @@ def _delimiter(at: Place, value: object) -> str:
     return "+"
 
 
-def _mail(at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The site-wide part of the model that is about mail: domains, addresses, limits."""
+def _greylist_host(at: Place, value: object, keeper: Mapping[str, Any] | None, port: int) -> dict[str, Any]:
+    """Which host keeps the greylist, and where it listens, as postgrey (`listen`) and Postfix (`connect`) write it."""
+    if not _inventory.boolean(at, value) or keeper is None:
+        return {"host": None, "listen": "", "connect": ""}
+    address = str(keeper["vpn_address"])
+    listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return {"host": keeper["host"], "listen": listen, "connect": f"inet:{listen}"}
+
+
+def _mail(
+    at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]], keeper: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The site-wide part of the model that is about mail: domains, addresses, limits. keeper: of the greylist."""
     gateways = [me for me in hosts if me["group"] == GATEWAYS]
     stores = [me for me in hosts if me["group"] == STORES]
     own_names = sorted(me["name"] for me in gateways)
@@ -578,6 +601,18 @@ def _mail(at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any
         "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT)),
         "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
         "access": _checks.access(at["mail_access"], values.get("mail_access", {}), ours),
+        "greylist": {
+            **_greylist_host(at["mail_greylisting"], values.get("mail_greylisting", True), keeper, ports["greylist"]),
+            "delay": _inventory.integer(
+                at["mail_greylist_delay"],
+                values.get("mail_greylist_delay", GREYLIST_DELAY),
+                *GREYLIST_DELAYS,
+                GREYLIST_DELAY,
+            ),
+            "exceptions": _checks.greylist_exceptions(
+                at["mail_greylist_exceptions"], values.get("mail_greylist_exceptions", {}), ours
+            ),
+        },
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }
@@ -597,6 +632,23 @@ def _members(groups: Mapping[str, Sequence[str]], problems: list[str]) -> dict[s
                 Place(problems, f"host {host}").note(f"is in both {members[host]} and {group}", "write it in one")
             members.setdefault(host, group)
     return members
+
+
+def _keeper(groups: Mapping[str, Sequence[str]], members: Mapping[str, str], problems: list[str]) -> str | None:
+    """The host that keeps the greylist: the one of its group, or else the first store."""
+    stores = [host for host, group in members.items() if group == STORES]
+    hosts = groups.get(GREYLIST) or stores[:1]
+    if len(hosts) > 1:
+        shown = ", ".join(hosts)
+        Place(problems, f"group {GREYLIST}").note(
+            f"has {len(hosts)} hosts ({shown})", "leave one in it: all gateways share one greylist"
+        )
+    for host in hosts:
+        if host not in stores:
+            Place(problems, f"host {host}").note(
+                f"is in {GREYLIST}, but not in {STORES}", f"write one of {', '.join(stores)} there, or remove the group"
+            )
+    return hosts[0] if hosts else None
 
 
 def _pick(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -638,7 +690,7 @@ def _view(
     listen = [
         {"name": name, "port": site["ports"][name], "protocol": "tcp", "zones": list(zones)}
         for name, zones in LISTEN[me["group"]].items()
-        if name != "submission" or site["logins"]
+        if (name != "submission" or site["logins"]) and (name != "greylist" or site["greylist"]["host"] == me["host"])
     ]
     own = set(_networks_of(me)) if me["group"] == GATEWAYS else set()
     return {
@@ -673,7 +725,7 @@ def parts(
     """What the models of all hosts share, and what each has beside it, by inventory host.
 
     hosts: {inventory host: {variable: value}}; only variables of which `concerns` is true matter.
-    groups: {group: [inventory host, ...]}.
+    groups: {group: [inventory host, ...]}, of which mail_gateways and mail_stores matter, and mail_greylist if there.
 
     A model holds plain dict, list, str, int, bool and None, no secret, and for the same inventory the same bytes,
     whatever the order in which it was written. Sizes are bytes. Its shape is that of the filter's documentation.
@@ -695,7 +747,8 @@ def parts(
         vpn = _vpn_networks(places[first]["mail_vpn_networks"], values["mail_vpn_networks"])
     everyone = [_host(places[host], host, group, variables[host], vpn) for host, group in members.items()]
     _all_different(everyone, places)
-    mail = _mail(places[first], values, everyone)
+    keeper = _keeper(groups, members, problems)
+    mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
     _outgoing.check_passwords(list(members), variables, places, mail["logins"])
     keys = variables[first].get(TSIG_KEYS, {})

@@ -45,6 +45,7 @@ BREAKAGE = {
     "a key made readable": ("store", "chmod 644 /etc/pki/gatehouse/private.key", ["Make the host's keys"]),
     "resolv.conf rewritten": ("store", "echo nameserver 192.0.2.53 > /etc/resolv.conf", ["Write resolv.conf"]),
     "stunnel stopped": ("store", "systemctl stop stunnel@lmtp", ["Start Dovecot and stunnel"]),
+    "postgrey stopped": ("store", "systemctl stop postgrey", ["Start postgrey"]),
     "a password changed": (
         "store",
         "sed -i s/^alice/mallory/ /etc/dovecot/users",

@@ -10,12 +10,43 @@ from ansible.template import Templar, trust_as_template
 ROLES = Path(__file__).parents[3] / "roles"
 
 
+def trusted(value):
+    """The value with its templates trusted, as those of a role's files are."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
 def evaluate(role, expression, **variables):
     """The value of an expression, given the role's vars/main.yml and other variables."""
     known = yaml.safe_load((ROLES / role / "vars/main.yml").read_text())
-    trusted = {key: trust_as_template(value) if isinstance(value, str) else value for key, value in known.items()}
-    templar = Templar(DataLoader(), variables={**trusted, **variables})
+    templar = Templar(DataLoader(), variables={**trusted(known), **variables})
     return templar.template(trust_as_template(f"{{{{ {expression} }}}}"))
+
+
+def test_the_greylist_is_asked_last_and_not_about_exceptions():
+    given = {
+        "postfix_greylist": "inet:10.99.0.31:60000",
+        "postfix_map_type": "lmdb",
+        "postfix_policyd_spf": False,
+        "postfix_access": {"clients": [], "senders": [], "recipients": []},
+        "postfix_dns_lists": [],
+        "postfix_tried_checks": [],
+    }
+    service = "check_policy_service { inet:10.99.0.31:60000, timeout=4s, try_limit=1, default_action=DUNNO }"
+
+    def asked(**others):
+        return evaluate("postfix", "__postfix_chain.smtpd_recipient_restrictions", **{**given, **others})
+
+    assert asked()[2:] == [
+        "check_client_access cidr:/etc/postfix/greylist_clients",
+        "check_recipient_access lmdb:/etc/postfix/greylist_recipients",
+        service,
+    ]
+    assert asked(postfix_tried_checks=["greylisting"])[-1] == f"warn_if_reject {service}"
+    assert asked(postfix_greylist="") == asked()[:2]
 
 
 TABLES = {
@@ -34,6 +65,20 @@ def test_a_table_that_loses_more_than_half_is_named(wanted, added, removed, word
     counts = {"added": added, "removed": removed, "changed": 0}
     results = [{"item": {"name": "relay_recipients"}, "count": wanted, "counts": counts}]
     assert evaluate("postfix", "__postfix_shrunk", __postfix_compared={"results": results}) == words
+
+
+@pytest.mark.parametrize(
+    "family, version, has", [("Debian", "12", True), ("RedHat", "9", True), ("RedHat", "10", False)]
+)
+def test_a_platform_without_postgrey_is_named(family, version, has):
+    task = yaml.safe_load((ROLES / "greylist/tasks/main.yml").read_text())[0]["ansible.builtin.assert"]
+    facts = {"os_family": family, "distribution_major_version": version, "distribution": "Some"}
+    assert evaluate("greylist", task["that"], ansible_facts=facts) is has
+    message = trust_as_template(" ".join(task["fail_msg"].split()))
+    said = evaluate("greylist", "message", ansible_facts=facts, inventory_hostname="store", message=message)
+    assert said.startswith(
+        f"host store: Some {version} has no postgrey; write another store into the group mail_greylist"
+    )
 
 
 def test_platforms_that_are_known_have_their_names_in_every_role():

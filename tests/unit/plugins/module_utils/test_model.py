@@ -85,6 +85,26 @@ def hashes(**values):
 DOMAIN = "mail_domains[1].name: "
 ADDRESS = "mail_mailboxes[0]: "
 BAD_VALUES = {
+    "greylisting is no word": (site(mail_greylisting="no"), 'mail_greylisting: "no"', "not a boolean", "true or false"),
+    "no greylist delay": (site(mail_greylist_delay=0), "mail_greylist_delay: 0", "out of range", "from 1 to 3600"),
+    "a greylist delay of hours": (
+        site(mail_greylist_delay=3601),
+        "mail_greylist_delay: 3601",
+        "out of range",
+        "from 1 to 3600",
+    ),
+    "a greylist delay in words": (
+        site(mail_greylist_delay="60s"),
+        'mail_greylist_delay: "60s"',
+        "a string, not an integer",
+        "without quotes",
+    ),
+    "greylist at another's port": (
+        site(mail_ports={"greylist": 993}),
+        "mail_ports.greylist: 993",
+        "is the port of imaps",
+        "a port that is free",
+    ),
     "domain with a space": (domains("exa mple.org"), DOMAIN + '"exa mple.org"', "(space at 4)", 'write "example.org"'),
     "empty domain": (domains(""), DOMAIN + '""', "(empty)", "example.org"),
     "domain with a trailing dot": (
@@ -633,7 +653,12 @@ def test_a_store_takes_no_certificates():
 
 @pytest.mark.parametrize(
     "host, port, name",
-    [("store.example.org", 993, "imaps"), ("store.example.org", "24", "lmtp"), ("mx1.example.org", 25, "smtp")],
+    [
+        ("store.example.org", 993, "imaps"),
+        ("store.example.org", "24", "lmtp"),
+        ("store.example.org", 60000, "greylist"),
+        ("mx1.example.org", 25, "smtp"),
+    ],
 )
 def test_ssh_s_port_is_none_of_ours(host, port, name):
     (problem,) = problems_of({host: {"ansible_port": port}})
@@ -792,7 +817,7 @@ def test_the_lab_in_whole():
             )
         },
         "postmaster": "alice@example.org",
-        "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993},
+        "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "greylist": 60000},
         "logins": {},
         "senders": {},
         "dkim_senders": {},
@@ -825,6 +850,10 @@ def test_the_lab_in_whole():
         ],
         "tried_checks": [],
         "access": {"clients": [], "senders": [], "recipients": []},
+        "greylist": {
+            "host": "store.example.org", "listen": "10.99.0.31:60000", "connect": "inet:10.99.0.31:60000", "delay": 60,
+            "exceptions": {"clients": [], "recipients": []},
+        },
         "clear_secrets": False,
         "reserved_ports": [],
         "selinux_ports": [],
@@ -853,6 +882,7 @@ def test_the_lab_in_whole():
     dovecot = [
         {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"]},
         {"name": "imaps", "port": 993, "protocol": "tcp", "zones": ["vpn"]},
+        {"name": "greylist", "port": 60000, "protocol": "tcp", "zones": ["vpn"]},
     ]
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
@@ -904,6 +934,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", mx1_networks[0], mx2_networks[0], mx1_networks[1]],
             "listen": dovecot,
+            "reserved_ports": [60000],
             "tls": tls(),
         },
     }  # fmt: skip
@@ -978,6 +1009,7 @@ def test_a_rich_site_in_its_parts():
     assert store["mailboxes"] == ["alice@example.org", "bob@example.net"]
     assert store["postmaster"] == "pm@example.org"
     assert store["reserved_ports"] == [32768, 60999]
+    assert models["store.example.org"]["reserved_ports"] == [32768, 60000, 60999]
     assert models["mx1.example.org"]["reserved_ports"] == []
     assert store["recipient_delimiter"] == ""
     assert store["vpn_networks"] == ["10.100.0.0/24", "10.99.0.0/24", "fd00:99::/64"]
@@ -1102,6 +1134,67 @@ def test_a_port_without_a_label_gets_one_where_it_is_listened_on():
         {"port": "2424", "proto": "tcp", "setype": "lmtp_port_t"},
     ]
     assert models["mx1.example.org"]["selinux_ports"] == []
+
+
+def greylist_ports(models):
+    """{host: (port, SELinux label)} of those that listen for the greylist."""
+    return {
+        host: (entry["port"], [label["setype"] for label in model["selinux_ports"]])
+        for host, model in models.items()
+        for entry in model["listen"]
+        if entry["name"] == "greylist"
+    }
+
+
+TWO_STORES = {**site(mail_domains=[{"name": "example.org", "store": "store.example.org"}]), "store2": STORE2}
+
+
+def test_one_store_keeps_the_greylist():
+    assert greylist_ports(_model.build(*inventory(TWO_STORES, MANY))) == {"store.example.org": (60000, [])}
+    changes = {**TWO_STORES, "all": {**TWO_STORES["all"], "mail_ports": {"greylist": 10023}}}
+    chosen = _model.build(*inventory(changes, {**MANY, "mail_greylist": ["store2"]}))
+    assert greylist_ports(chosen) == {"store2": (10023, ["postgrey_port_t"])}
+    assert all(model["greylist"]["connect"] == "inet:10.99.0.32:10023" for model in chosen.values())
+
+
+def test_a_greylist_on_ipv6_has_brackets():
+    changes = {
+        "all": {"mail_vpn_networks": ["10.99.0.0/24", "fd00:99::/64"]},
+        "store.example.org": {"mail_vpn_address": "fd00:99::31"},
+    }
+    greylist = _model.build(*inventory(changes))["mx1.example.org"]["greylist"]
+    assert greylist["listen"] == "[fd00:99::31]:60000"
+    assert greylist["connect"] == "inet:[fd00:99::31]:60000"
+
+
+def test_without_greylisting_nothing_listens_and_nothing_is_asked():
+    models = _model.build(*inventory(site(mail_greylisting=False)))
+    assert greylist_ports(models) == {}
+    assert models["store.example.org"]["reserved_ports"] == []
+    assert models["mx1.example.org"]["greylist"]["host"] is None
+    assert models["mx1.example.org"]["greylist"]["connect"] == ""
+
+
+GREYLIST_GROUPS = {
+    "two hosts": (
+        ["store.example.org", "store2"],
+        "group mail_greylist: has 2 hosts (store.example.org, store2); leave one in it: all gateways share",
+    ),
+    "a gateway": (
+        ["mx1.example.org"],
+        "host mx1.example.org: is in mail_greylist, but not in mail_stores; write one of store.example.org, store2",
+    ),
+    "a stranger": (["elsewhere"], "host elsewhere: is in mail_greylist, but not in mail_stores; write one of"),
+}
+
+
+@pytest.mark.parametrize("hosts, said", GREYLIST_GROUPS.values(), ids=GREYLIST_GROUPS)
+def test_the_greylist_has_one_host_and_it_is_a_store(hosts, said):
+    hosts_and_variables, groups = inventory(TWO_STORES, MANY)
+    with pytest.raises(_model.InventoryError) as caught:
+        _model.build(hosts_and_variables, {**groups, "mail_greylist": hosts})
+    (problem,) = caught.value.problems
+    assert problem.startswith(said)
 
 
 def test_a_gateway_taken_out_leaves_no_trace():
