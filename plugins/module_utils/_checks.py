@@ -12,37 +12,110 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
 from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
 
-# In the order in which Postfix asks. trust: let in; refuse; skip_greylisting: a mail server, which would come again.
-USES = ("trust", "refuse", "skip_greylisting")
+# In the order in which Postfix asks. trust: let in; refuse; skip_greylisting: a mail server, which would come again;
+# score: not enough by itself, so it counts in postscreen only.
+USES = ("trust", "refuse", "skip_greylisting", "score")
+# What an answer adds in postscreen, which refuses at 3. A list that knows the client outweighs one that refuses it;
+# smtpd asks both again, in its own order.
+WEIGHTS = {"trust": -4, "refuse": 3, "skip_greylisting": -2, "score": 1}
 KINDS = ("address", "domain")
 # RFC 5782 section 5: what a working list of addresses has and has not.
 TEST_POINTS = {"listed": "2.0.0.127", "unlisted": "1.0.0.127"}
 
-# As of 2026-11. `needs` is what a query must come from or with, or the list answers with errors.
+RESOLVER, REGISTRATION, NOTHING = "a resolver of one's own", "registration of the resolver's address", "nothing"
+# As of 2026-11. codes: what each answer means. weight: of what refuses or scores. needs: what a query must come from,
+# or the list answers with errors. keyed: what is asked in its place where there is a key: KEY.keyed.
 LISTS: dict[str, dict[str, Any]] = {
-    "zen.spamhaus.org": {"refuse": "127.0.0.[2..11]", "needs": "a resolver of one's own"},
+    "zen.spamhaus.org": {
+        "codes": {
+            "127.0.0.2": "SBL: sends spam",
+            "127.0.0.3": "CSS: sends spam, seen by machines",
+            "127.0.0.[4..7]": "XBL: broken into",
+            "127.0.0.9": "DROP: belongs to criminals",
+            "127.0.0.[10..11]": "PBL: should send no mail",
+        },
+        "refuse": "127.0.0.[2..11]",
+        "needs": RESOLVER,
+        "keyed": "zen.dq.spamhaus.net",
+        "state": "alive",
+    },
     "dbl.spamhaus.org": {
         "kind": "domain",
+        "codes": {
+            "127.0.1.2": "in spam",
+            "127.0.1.4": "phishing",
+            "127.0.1.5": "malware",
+            "127.0.1.6": "commands machines that were broken into",
+        },
         "refuse": "127.0.1.[2..99]",
         "listed": "dbltest.com",
         "unlisted": "example.com",
-        "needs": "a resolver of one's own",
+        "needs": RESOLVER,
+        "keyed": "dbl.dq.spamhaus.net",
+        "state": "alive",
     },
-    "bl.spamcop.net": {"refuse": "127.0.0.2", "needs": "nothing"},
-    "b.barracudacentral.org": {"refuse": "127.0.0.2", "needs": "registration of the resolver's address"},
+    "bl.spamcop.net": {
+        "codes": {"127.0.0.2": "sends spam, people say"},
+        "refuse": "127.0.0.2",
+        "weight": 2,
+        "needs": NOTHING,
+        "state": "alive; lapsed in January 2021 and listed everything",
+    },
+    "b.barracudacentral.org": {
+        "codes": {"127.0.0.2": "sends spam"},
+        "refuse": "127.0.0.2",
+        "weight": 2,
+        "needs": REGISTRATION,
+        "state": "alive",
+    },
+    "bl.mailspike.net": {
+        "codes": {
+            "127.0.0.2": "sends a wave of spam",
+            "127.0.0.10": "worst reputation",
+            "127.0.0.11": "very bad reputation",
+            "127.0.0.12": "bad reputation",
+        },
+        "score": "127.0.0.[2;10..12]",
+        "weight": 2,
+        "needs": NOTHING,
+        "state": "alive; up to 100,000 queries a day",
+    },
+    "psbl.surriel.com": {
+        "codes": {"127.0.0.2": "sent to a spam trap"},
+        "score": "127.0.0.2",
+        "needs": NOTHING,
+        "state": "alive",
+    },
     "list.dnswl.org": {
+        "codes": {
+            "127.0.[0..254].3": "highly trusted",
+            "127.0.[0..254].2": "trusted",
+            "127.0.[0..254].1": "rarely sends spam",
+            "127.0.[0..254].0": "a mail server",
+        },
         "trust": "127.0.[0..254].[2..3]",
         "skip_greylisting": "127.0.[0..254].[0..1]",
-        "needs": "a resolver of one's own",
+        "needs": RESOLVER,
+        "state": "alive; up to 100,000 queries a day",
     },
 }
 DEFAULT = ("list.dnswl.org", "zen.spamhaus.org")
+
+KEYS = "vault_mail_dns_list_keys"
+FORWARDING = "unbound_forward_addresses"  # the one variable of a role that decides which lists can be asked
+# Quad9, Google, Cloudflare, OpenDNS: what most people forward to.
+PUBLIC_RESOLVERS = (
+    *("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
+    *("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"),
+    *("1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"),
+    *("208.67.222.222", "208.67.220.220", "2620:119:35::35", "2620:119:53::53"),
+)
 
 # Zones that are gone: since when or why, and what does their work now. What lies below one is gone with it.
 DEAD = {
@@ -87,16 +160,16 @@ _NEVER = (({127}, {255}, {255}, set(range(256))), ({127}, {0}, {0}, {255}))
 # DNS lists
 
 
-def dns_lists(at: Place, value: object) -> list[dict[str, Any]]:
-    """The lists in the order written: zone, kind, listed and unlisted (names below the zone), uses, and try.
+def dns_lists(at: Place, value: object, postscreen: bool) -> list[dict[str, Any]]:
+    """The lists in the order written: zone, kind, listed and unlisted (names below the zone), uses, keyed, and try.
 
-    Each use has its name, which is also that of a restriction class of Postfix, and its filter (`codes`).
+    Each use has its name, which is also that of a restriction class of Postfix, its filter (`codes`) and its weight.
     """
     example = '["zen.spamhaus.org", {zone: "bl.example.org", refuse: "127.0.0.2"}]'
     found: dict[str, dict[str, Any]] = {}
     for index, item in enumerate(_inventory.sequence(at, value, example)):
         here = at[index]
-        keys = ("zone", "kind", *TEST_POINTS, *USES, "try")
+        keys = ("zone", "kind", *TEST_POINTS, *USES, "weight", "keyed", "try")
         record = {"zone": item} if isinstance(item, str) else _inventory.record(here, item, keys, example)
         if "zone" not in record:
             here["zone"].note("is missing", f"write it, as in {example}")
@@ -111,6 +184,12 @@ def dns_lists(at: Place, value: object) -> list[dict[str, Any]]:
             place.refuse(record["zone"], "is there twice", "write it once, with all its uses")
         else:
             found[zone] = _dns_list(here, zone, record)
+            if not postscreen and {use["use"] for use in found[zone]["uses"]} == {"score"}:
+                place.refuse(
+                    record["zone"],
+                    "does not refuse by itself, and there is no postscreen to count it",
+                    f'write mail_postscreen: true, or {{zone: "{zone}", refuse: …}} if it may refuse alone',
+                )
     return list(found.values())
 
 
@@ -136,11 +215,20 @@ def _dns_list(at: Place, zone: str, record: Mapping[Any, Any]) -> dict[str, Any]
             at[point].refuse(
                 points[point], "is no name to ask the list for", 'write one below the zone, such as "dbltest.com"'
             )
+    weights = dict(WEIGHTS)
+    if "weight" in record or "weight" in shipped:
+        weight = record.get("weight", shipped.get("weight"))
+        weights["refuse"] = weights["score"] = _inventory.integer(at["weight"], weight, 1, 10, WEIGHTS["refuse"])
+    keyed = record.get("keyed", shipped.get("keyed"))
     return {
         "zone": zone,
         "kind": kind,
         **points,
-        "uses": [{"use": use, "codes": codes, "name": _class(zone, use)} for use, codes in uses.items()],
+        "uses": [
+            {"use": use, "codes": codes, "name": _class(zone, use), "weight": weights[use]}
+            for use, codes in uses.items()
+        ],
+        "keyed": None if keyed is None else _inventory.domain_name(at["keyed"], keyed),
         "try": _inventory.boolean(at["try"], record.get("try", False)),
     }
 
@@ -168,6 +256,52 @@ def _numbers(part: str) -> set[int]:
         first, _dots, last = piece.partition("..")
         numbers.update(range(int(first), int(last or first) + 1))
     return numbers
+
+
+def keyed_zones(
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, Place],
+    lists: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """{zone of a list that has a key: the name that KEY is put before}. No message shows a key."""
+    example = "write {zone: key}"
+    place, value = _inventory.secret(members, hosts, at, KEYS, False, example)
+    known = {entry["zone"]: entry["keyed"] for entry in lists}
+    found: dict[str, str] = {}
+    for number, (zone, key) in enumerate((value or {}).items(), 1):
+        if not isinstance(zone, str) or not _inventory.is_name(zone):
+            place.note(f"the name of entry {number} is no DNS list", 'write {"zen.spamhaus.org": "key"}')
+        elif zone.lower() not in known:
+            place[zone].note(f"{_inventory.show(zone)} is not in use", "write it in mail_dns_lists, or remove it here")
+        elif not known[zone.lower()]:
+            place[zone].note(
+                "this list is not known to take a key",
+                'write in mail_dns_lists what its key is put before, as in keyed: "zen.dq.spamhaus.net"',
+            )
+        elif not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9]{1,63}", key):
+            place[zone].note("is no key", "write the letters and digits that the list's owner gave you")
+        else:
+            found[zone.lower()] = known[zone.lower()]
+    return found
+
+
+def check_forwarding(at: Place, value: object, lists: Sequence[Mapping[str, Any]], keyed: Collection[str]) -> None:
+    """A resolver that forwards asks in another's name, and lists answer such a one with errors."""
+    for index, address in enumerate(_inventory.sequence(at, value, '["192.0.2.53"]')):
+        if not isinstance(address, str) or not _inventory.is_ip(address):
+            at[index].refuse(address, "is not an IP address", 'write the address of a resolver, such as "192.0.2.53"')
+            continue
+        public = "is public and " if address in PUBLIC_RESOLVERS else ""
+        for zone in (entry["zone"] for entry in lists if entry["zone"] not in keyed):
+            shipped = LISTS.get(zone, {})
+            if shipped.get("needs") == RESOLVER:
+                key = f"write its key in {KEYS}, " if "keyed" in shipped else ""
+                at[index].refuse(
+                    address,
+                    f"{public}would ask {zone}, which answers only {RESOLVER}",
+                    f"{key}remove the list from mail_dns_lists, or forward to nobody",
+                )
 
 
 # What the operator knows

@@ -56,6 +56,7 @@ SITE_VARIABLES = (
     "mail_milter_sockets",
     "mail_policyd_spf",
     "mail_dns_lists",
+    "mail_postscreen",
     "mail_tried_checks",
     "mail_access",
     "mail_greylisting",
@@ -66,8 +67,9 @@ SITE_VARIABLES = (
 VARIABLES = HOST_VARIABLES + SITE_VARIABLES
 HASHES = "vault_mail_password_hashes"
 TSIG_KEYS = "vault_mail_tsig_keys"
-SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS)
+SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS, _checks.KEYS)
 SSH_PORT = "ansible_port"  # what must stay free of our own daemons
+FOREIGN = (SSH_PORT, _checks.FORWARDING)  # variables of others that bear on ours
 RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
@@ -113,8 +115,8 @@ IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
 def concerns(variable: str) -> bool:
-    """Whether `parts` looks at this variable: ours or nearly so, ssh's port, or a secret that it counts."""
-    return variable in (*SECRETS, SSH_PORT) or (variable.startswith("mail_") and variable != RESULT)
+    """Whether `parts` looks at this variable: ours or nearly so, one that bears on ours, or a secret that it counts."""
+    return variable in (*SECRETS, *FOREIGN) or (variable.startswith("mail_") and variable != RESULT)
 
 
 # Shapes
@@ -274,7 +276,7 @@ def _all_known(hosts: Mapping[str, Mapping[str, Any]], places: Mapping[str, Plac
     owners: dict[str, list[str]] = {}
     for host in places:
         for variable in hosts[host]:
-            if concerns(variable) and variable not in (*SECRETS, SSH_PORT, *VARIABLES):
+            if concerns(variable) and variable not in (*SECRETS, *FOREIGN, *VARIABLES):
                 owners.setdefault(variable, []).append(host)
     for variable, (first, *others) in sorted(owners.items()):
         also = f" (and {len(others)} more hosts have it)" if others else ""
@@ -574,6 +576,7 @@ def _mail(
         )
     elif any(target in external for target in final.get(postmaster, [])):
         at["mail_postmaster"].refuse(postmaster, "does not end in mailboxes only", "write one that does")
+    postscreen = _inventory.boolean(at["mail_postscreen"], values.get("mail_postscreen", False))
     logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
     return {
         "domains": [
@@ -598,7 +601,8 @@ def _mail(
         "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
         "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix")),
         "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
-        "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT)),
+        "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT), postscreen),
+        "postscreen": postscreen,
         "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
         "access": _checks.access(at["mail_access"], values.get("mail_access", {}), ours),
         "greylist": {
@@ -684,7 +688,11 @@ def _tls(me: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _view(
-    me: Mapping[str, Any], site: Mapping[str, Any], first_preference: int, exempt: Sequence[str]
+    me: Mapping[str, Any],
+    site: Mapping[str, Any],
+    first_preference: int,
+    exempt: Sequence[str],
+    keyed: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the model of one host has beside the site."""
     listen = [
@@ -700,6 +708,7 @@ def _view(
             **_pick(me, "ipv4", "ipv6", "vpn_address", "vpn_interface"),
         },
         "exempt": [network for network in exempt if network not in own],
+        "keyed_zones": dict(keyed) if me["group"] == GATEWAYS else {},
         "listen": listen,
         "reserved_ports": sorted(entry["port"] for entry in listen if entry["port"] in EPHEMERAL_PORTS),
         "selinux_ports": [
@@ -753,7 +762,11 @@ def parts(
     _outgoing.check_passwords(list(members), variables, places, mail["logins"])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
+    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"])
     for host, group in members.items():
+        if group == GATEWAYS and _checks.FORWARDING in variables[host]:
+            at = places[host][_checks.FORWARDING]
+            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], mail["dns_lists"], keyed)
         if SSH_PORT in variables[host]:
             _ssh_port(places[host][SSH_PORT], variables[host][SSH_PORT], group, mail["ports"])
     if problems:
@@ -768,5 +781,5 @@ def parts(
         **mail,
     }
     exempt = sorted(networks + [network for gateway in gateways for network in _networks_of(gateway)])
-    views = {me["host"]: _view(me, site, gateways[0]["preference"], exempt) for me in everyone}
+    views = {me["host"]: _view(me, site, gateways[0]["preference"], exempt, keyed) for me in everyone}
     return site, {host: views[host] for host in sorted(views)}

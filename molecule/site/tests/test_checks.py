@@ -10,8 +10,8 @@ TO, NOBODY = "alice@example.org", "nobody-here@example.org"
 HELO, SENDER = "internet.sender.example", "carol.{new}@sender.example"  # new: whom no greylist has seen
 
 # (last octet of the client, HELO, sender, recipient): what the reply to RCPT begins with, and the words that say why.
-# bl.example has .67, .70 and .72; wl.example trusts .70 and knows .68 as a mail server; .71 and .72 are in mail_access;
-# .67, .69 and .74 are not greylisted.
+# bl.example has .67, .70 and .72; keyed.example, which wants a key, has .76; wl.example trusts .70 and knows .68 as a
+# mail server; .71 and .72 are in mail_access; .67, .69 and .74 are not greylisted.
 TABLE = {
     "no HELO": ((67, None, SENDER, NOBODY), "503 5.5.1", "send HELO/EHLO first"),
     "a broken HELO comes before the sender": ((67, "-broken-", "carol", NOBODY), "501 5.5.2", "Helo command rejected"),
@@ -32,6 +32,7 @@ TABLE = {
     "trusted and listed": ((70, HELO, SENDER, TO), "250 2.1.5", ""),
     "trusted, with a listed domain": ((70, HELO, "carol@notorious.example", TO), "250 2.1.5", ""),
     "listed": ((67, HELO, SENDER, TO), "554 5.7.1", "blocked using bl.example"),
+    "listed, says a list with a key": ((76, HELO, SENDER, TO), "554 5.7.1", "blocked using keyed.example"),
     "a listed domain": ((69, HELO, "carol@notorious.example", TO), "554 5.7.1", "blocked using names.example"),
     "a known mail server": ((68, HELO, SENDER, TO), "250 2.1.5", ""),
     "an exception to greylisting": ((69, HELO, SENDER, TO), "250 2.1.5", ""),
@@ -69,9 +70,65 @@ def test_each_step_decides_in_its_turn(asked, name):
 
 def test_the_gateways_and_the_vpn_are_not_asked_about(lab, smtp, gateway):
     other = next(host for host in lab.gateways if host.name != gateway.name)
+    listed = ".".join(reversed(lab.client.lab_vpn_address.split("."))) + ".bl.example"
+    assert gateway.out("dig", "+short", listed) == "127.0.0.2\n"
     for client, address in ((other, gateway.mail_ipv4), (lab.client, gateway.mail_vpn_address)):
         lines = ("HELO internet", f"MAIL FROM:<{new()}@notorious.example>", f"RCPT TO:<{TO}>")
         assert smtp(address, *lines, client=client)[-1].startswith("250 ")
+
+
+def test_who_logged_in_is_not_asked_about(gateway, submit, header):
+    """bl.example has the client's address."""
+    message = header.replace("carol@sender.example", "alice@example.org") + "\r\nhello\r\n"
+    assert submit(gateway, [message])[0][0] == 250
+
+
+# A list that wants a key
+
+
+@pytest.fixture(scope="session")
+def key(vault):
+    return vault["vault_mail_dns_list_keys"]["keyed.example"]
+
+
+def test_a_key_stands_in_one_file_and_in_no_log(asked, gateway, key):
+    """Neither when the list has a client, nor when it cannot be asked: then Postfix logs the name that it asked for."""
+
+    def resolver(*order):
+        for arguments in (order, ("flush_zone", "dq.example"), ("flush_zone", "keyed.example")):
+            gateway.out("unbound-control", *arguments)
+
+    assert "blocked using keyed.example" in asked(76, HELO, SENDER, TO)
+    gateway.out("systemctl", "stop", "gatehouse-dns-lists.timer")
+    resolver("forward_add", "dq.example", "127.0.0.9")  # where unbound asks nobody
+    try:
+        gateway.out("postfix", "reload")  # smtpd remembers what it asked
+        assert asked(74, HELO, SENDER, TO).startswith("250 ")
+        gateway.out("systemctl", "start", "gatehouse-dns-lists")
+        assert "keyed.example is not asked any more: no answer" in gateway.journal("gatehouse-dns-lists")
+    finally:
+        resolver("forward_remove", "dq.example")
+        gateway.out("systemctl", "start", "gatehouse-dns-lists", "gatehouse-dns-lists.timer")
+    logged = gateway.out("cat", "/var/log/gatehouse-mail.log") + gateway.out("journalctl", "--no-pager")
+    assert ".keyed.example: RBL lookup error" in logged
+    assert key not in logged
+    assert key in gateway.out("dig", "2.0.0.127.keyed.example")
+    having = gateway.run(
+        "grep", "-rl", key, "/etc", "/usr/local", "/var/lib", "/var/log", "/var/spool", "/tmp", check=False
+    )
+    assert having.stdout == "/etc/unbound/keyed/keyed.example\n"
+    assert gateway.out("stat", "-c", "%a %U %G", having.stdout.strip()) == "640 root unbound\n"
+
+
+def test_a_run_does_not_show_a_key(lab, key):
+    gateway = lab.gateways[0]
+    gateway.out("sed", "-i", "s/DNAME .*/DNAME old.dq.example./", "/etc/unbound/keyed/keyed.example")
+    run = ("playbooks/site.yml", "--limit", gateway.name, "--tags", "unbound", "-vvv", "--diff")
+    said, _nothing = lab.start_playbook(*run).communicate(timeout=300)
+    assert "Write the zones" in said
+    assert "the output has been hidden" in said
+    assert key not in said
+    assert key in gateway.out("dig", "2.0.0.127.keyed.example")
 
 
 # A list that breaks
@@ -142,7 +199,7 @@ def test_without_a_resolver_no_list_is_asked_and_mail_comes_in_again(asked, gate
     try:
         gateway.out("systemctl", "start", "gatehouse-dns-lists")
         shown = gateway.out("gatehouse-dns-lists", "--show")
-        assert shown.count("not asked; no answer") == 3
+        assert shown.count("not asked; no answer") == 4
     finally:
         gateway.out("systemctl", "start", "unbound")
     gateway.out("systemctl", "start", "gatehouse-dns-lists")

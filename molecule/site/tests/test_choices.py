@@ -1,4 +1,5 @@
-"""What a site may choose otherwise: milters over TCP, policyd-spf, cron, and a key of one's own. Then all goes back."""
+"""What a site may choose otherwise: milters over TCP, policyd-spf, cron, a key of one's own, postscreen, and a resolver
+that asks another one. Then all goes back."""
 
 from __future__ import annotations
 
@@ -9,7 +10,25 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 pytestmark = pytest.mark.stress
-TAGS = "opendkim,opendmarc,spf,postfix"
+TAGS = "unbound,opendkim,opendmarc,spf,postfix"
+TO = ("EHLO internet.sender.example", "MAIL FROM:<carol@sender.example>", "RCPT TO:<alice@example.org>")
+# Talk before the greeting: standard input is {"host"}; standard output is the replies to the lines.
+EARLY = """
+import json, socket, sys
+order = json.load(sys.stdin)
+with socket.create_connection((order["host"], 25), 60, (order["source"], 0)) as connection:
+    stream = connection.makefile()
+    connection.sendall(b"EHLO internet.sender.example\\r\\n")
+    connection.settimeout(60)
+    greeting = stream.readline()
+    while greeting[3:4] == "-":
+        greeting = stream.readline()
+    replies = [greeting]
+    for line in order["lines"]:
+        connection.sendall((line + "\\r\\n").encode())
+    replies += stream.readlines()
+print(json.dumps(replies))
+"""
 BROUGHT = "news-mx1"  # of mx1: the selector of a key that the operator brings
 
 
@@ -31,6 +50,8 @@ def chosen(lab, private_key):
     choices = {
         "mail_milter_sockets": "inet",
         "mail_policyd_spf": True,
+        "mail_postscreen": True,
+        "unbound_forward_addresses": [lab["ns.example.net"].lab_address4],
         "opendmarc_public_suffix_list_refresh": "cron",
         "vault_mail_dkim_keys": {f"example.org/{BROUGHT}": private_key},
     }
@@ -65,3 +86,31 @@ def test_a_key_that_the_operator_brings_is_there(lab, private_key, chosen):
     path = f"/etc/opendkim/keys/example.org_{BROUGHT}.private"
     assert lab.gateways[0].out("cat", path) == private_key
     assert lab.gateways[0].out("stat", "-c", "%a %U", path) == "600 opendkim\n"
+
+
+def test_postscreen_lets_pass_whom_it_knows_nothing_against(lab, smtp, mail, gateway, chosen):
+    """Also .70, which one list has and another one trusts, and the client on the VPN, which a list has as well."""
+    mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
+    assert smtp(gateway.mail_ipv4, *TO, source=lab.stranger(70))[-1].startswith("250 ")
+    assert smtp(gateway.mail_vpn_address, *TO, client=lab.client)[-1].startswith("250 ")
+    assert smtp(gateway.mail_ipv4, *TO, source=lab.stranger(71))[-1].endswith("nothing good ever came from here")
+
+
+@pytest.mark.parametrize("octet, zone", [(67, "bl.example"), (76, "keyed.example")])
+def test_postscreen_refuses_who_is_listed(lab, smtp, gateway, chosen, octet, zone):
+    """smtpd would say 554. The second list wants a key, which the resolver puts in though it asks another one."""
+    reply = smtp(gateway.mail_ipv4, *TO, source=lab.stranger(octet))[-1]
+    assert reply.startswith("550 5.7.1 ")
+    assert f"blocked using {zone}" in reply
+
+
+def test_postscreen_refuses_who_cannot_wait(lab, gateway, chosen):
+    order = {"host": gateway.mail_ipv4, "source": lab.stranger(69), "lines": [*TO[1:], "QUIT"]}
+    replies = json.loads(lab.internet.out("python3", "-c", EARLY, given=json.dumps(order)))
+    assert any(reply.startswith("550 5.5.1 Protocol error") for reply in replies), replies
+
+
+def test_a_resolver_may_ask_another_one(lab, gateway, chosen):
+    assert f". IN forward {lab['ns.example.net'].lab_address4}" in gateway.out("unbound-control", "list_forwards")
+    flags = gateway.out("dig", "example.org", "MX").partition("flags:")[2].partition(";")[0]
+    assert " ad" in flags

@@ -1,5 +1,6 @@
 """How much one client may do at a time: limits that strangers meet, and neither the VPN nor the other gateways do."""
 
+import base64
 import json
 
 import pytest
@@ -19,12 +20,14 @@ TO = "RCPT TO:<bob@example.org>"
 def limited(gateway):
     """limited(name=value, ...): lower limits on the gateway until the test is over; the lab's own are out of reach."""
 
-    def lower(**parameters):
-        gateway.out("postconf", "-e", *(f"{name} = {value}" for name, value in parameters.items()))
+    def lower(service="", **parameters):
+        change = ("-P", f"{service}/") if service else ("-e", "")
+        gateway.out("postconf", change[0], *(f"{change[1]}{name}={value}" for name, value in parameters.items()))
         gateway.out("postfix", "reload")
 
     yield lower
-    gateway.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
+    for name in ("main.cf", "master.cf"):
+        gateway.out("cp", f"/etc/postfix/candidate/{name}", f"/etc/postfix/{name}")
     gateway.out("postfix", "reload")
 
 
@@ -61,6 +64,27 @@ def test_recipients_in_a_minute(lab, gateway, smtp, limited):
     limited(smtpd_client_recipient_rate_limit=2)
     assert smtp(gateway.mail_ipv4, *HELLO, *[TO] * 4)[-1].startswith("450 4.7.1 ")
     assert smtp(gateway.mail_vpn_address, *HELLO, *[TO] * 4, client=lab.client)[-1].startswith("250 ")
+
+
+def test_new_tls_sessions_in_a_minute(lab, gateway, smtp, limited):
+    limited(smtpd_client_new_tls_session_rate_limit=1)
+    for client, address, code in (
+        (lab.internet, gateway.mail_ipv4, "454 "),
+        (lab.client, gateway.mail_vpn_address, "220 "),
+    ):
+        told = [smtp(address, HELLO[0], "STARTTLS", "QUIT", client=client)[2] for _number in range(3)]
+        assert told[0].startswith("220 ")
+        assert told[-1].startswith(code)
+
+
+def test_guesses_of_a_password_in_a_minute(lab, gateway, smtp, limited):
+    """The one limit that the VPN meets, and only on the port of submission."""
+    limited(f"{gateway.mail_vpn_address}:32841/inet", smtpd_client_auth_rate_limit=2)
+    guess = "AUTH PLAIN " + base64.b64encode(b"\0alice@example.org\0wrong").decode()
+    lines = ("EHLO client.example.org", "STARTTLS", "EHLO client.example.org", guess, guess, guess)
+    told = smtp(gateway.mail_vpn_address, *lines, client=lab.client, port=32841)
+    assert [line[:3] for line in told[-3:]] == ["535", "535", "450"]
+    assert "too many AUTH commands" in told[-1]
 
 
 def test_size_that_was_not_announced(lab, gateway, smtp):

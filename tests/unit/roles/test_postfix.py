@@ -31,6 +31,10 @@ def rendered(known):
         postfix_smtpd_tls_certificates=[PAIR],
         postfix_map_type="lmdb",
         postfix_policyd_spf=True,
+        postfix_postscreen=True,
+        postfix_postscreen_dnsbl_threshold=3,
+        postfix_postscreen_greet_wait="6s",
+        __postfix_postscreen_dnsbl_sites=["bl.example=127.0.0.2*3"],
         postfix_tried_checks=["reject_non_fqdn_sender"],
         __postfix_dns_list_classes={"dns_list_x": ["reject_rbl_client bl.example=127.0.0.[2..11]"]},
         __postfix_chain={
@@ -41,6 +45,8 @@ def rendered(known):
         __postfix_milters=dict.fromkeys(SERVICES, "{ unix:/run/x/x.sock, default_action=tempfail }"),
         postfix_maximal_queue_lifetime="10d",
         postfix_maximal_backoff_time="10m",
+        postfix_anvil_rate_time_unit="60s",
+        postfix_smtpd_client_new_tls_session_rate_limit=60,
         postfix_smtpd_client_connection_count_limit=20,
         postfix_smtpd_client_connection_rate_limit=60,
         postfix_smtpd_client_message_rate_limit=120,
@@ -48,6 +54,7 @@ def rendered(known):
         postfix_smtpd_recipient_limit=200,
         postfix_smtpd_soft_error_limit=3,
         postfix_smtpd_error_sleep_time="2s",
+        postfix_smtpd_hard_error_limit=10,
         postfix_parameters={},
     )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

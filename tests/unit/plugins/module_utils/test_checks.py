@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _checks
 from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
@@ -11,12 +13,12 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import P
 OURS = {"example.org"}
 
 
-def read(lists=(), tried=(), access=None):
+def read(lists=(), tried=(), access=None, postscreen=False):
     """(lists, tried, rules, problems) of these values."""
     problems = []
     at = Place(problems, "host mx1")
     return (
-        _checks.dns_lists(at["mail_dns_lists"], list(lists)),
+        _checks.dns_lists(at["mail_dns_lists"], list(lists), postscreen),
         _checks.tried(at["mail_tried_checks"], list(tried)),
         _checks.access(at["mail_access"], access or {}, OURS),
         problems,
@@ -31,7 +33,10 @@ def test_a_known_list_brings_its_filter():
         "kind": "address",
         "listed": "2.0.0.127",
         "unlisted": "1.0.0.127",
-        "uses": [{"use": "refuse", "codes": "127.0.0.[2..11]", "name": "dns_list_zen_spamhaus_org_refuse"}],
+        "uses": [
+            {"use": "refuse", "codes": "127.0.0.[2..11]", "name": "dns_list_zen_spamhaus_org_refuse", "weight": 3}
+        ],
+        "keyed": "zen.dq.spamhaus.net",
         "try": False,
     }
 
@@ -44,7 +49,7 @@ def test_a_list_may_be_used_in_another_way():
 
 
 def test_every_list_that_is_shipped_is_right():
-    lists, _tried, _rules, problems = read(_checks.LISTS)
+    lists, _tried, _rules, problems = read(_checks.LISTS, postscreen=True)
     assert not problems
     for entry in _checks.LISTS.values():  # also by the check of what an operator writes
         for use in _checks.USES:
@@ -54,6 +59,41 @@ def test_every_list_that_is_shipped_is_right():
     assert all(entry["uses"] for entry in lists)
     assert not set(_checks.LISTS) & set(_checks.DEAD)
     assert all(instead in _checks.LISTS for _why, instead in _checks.DEAD.values())
+
+
+def within(codes, filters):
+    """Whether each octet of some answers lies within that of a filter."""
+    octets = [[_checks._numbers(part) for part in _checks._PART.findall(text)] for text in (codes, filters)]
+    return all(map(set.issubset, *octets))
+
+
+def test_every_answer_that_is_explained_counts_for_one_use():
+    for zone, entry in _checks.LISTS.items():
+        for answer in entry["codes"]:
+            assert sum(within(answer, entry[use]) for use in _checks.USES if use in entry) == 1, (zone, answer)
+        for use in set(_checks.USES) & set(entry):
+            assert any(within(answer, entry[use]) for answer in entry["codes"]), (zone, use)
+
+
+def test_the_page_on_filters_has_the_table_as_it_is():
+    page = (Path(__file__).parents[4] / "docs/filters.md").read_text().splitlines()
+    lists, _tried, _rules, _problems = read(_checks.LISTS, postscreen=True)
+    wanted = []
+    for entry in lists:
+        shipped = _checks.LISTS[entry["zone"]]
+        key = f" or a key ({entry['keyed']})" if entry["keyed"] else ""
+        wanted.append(f"| {entry['zone']} | {entry['kind']} | {shipped['needs']}{key} | {shipped['state']} |")
+        for use in entry["uses"]:
+            wanted += [
+                f"| {entry['zone']} | `{answer}` | {meaning} | {use['use']} | {use['weight']} |"
+                for answer, meaning in shipped["codes"].items()
+                if within(answer, use["codes"])
+            ]
+    assert [line for line in wanted if line not in page] == []
+    rows = [
+        line for line in page if line.split(" ")[1:2] and line.startswith("|") and line.split(" ")[1] in _checks.LISTS
+    ]
+    assert sorted(rows) == sorted(wanted)
 
 
 def test_names_of_zones_that_look_alike_differ():
@@ -88,6 +128,9 @@ BAD_LISTS = {
         "trust: is for lists of addresses only",
     ),
     "no test point": ({**OWN, "kind": "domain"}, "listed: null is no name to ask the list for"),
+    "weight": ({**OWN, "weight": 0}, "weight: 0 is out of range"),
+    "what the key is put before": ({**OWN, "keyed": "dq"}, 'keyed: "dq" is not a domain name'),
+    "one that does not refuse by itself": ("psbl.surriel.com", "there is no postscreen to count it"),
     "try": ({**OWN, "try": "yes"}, 'try: "yes" is a string, not a boolean'),
 }
 
@@ -104,6 +147,93 @@ def test_a_list_twice():
     assert read([OWN, {**OWN, "zone": "BL.example"}])[-1] == [
         'host mx1: mail_dns_lists[1].zone: "BL.example" is there twice; write it once, with all its uses'
     ]
+
+
+KEYED = {"zone": "bl.example", "refuse": "127.0.0.2", "keyed": "dq.example"}
+
+
+def keyed(keys):
+    """(zones with a key, problems) of these keys, with the lists zen.spamhaus.org, bl.example and list.dnswl.org."""
+    problems = []
+    lists = _checks.dns_lists(Place(problems, ""), ["zen.spamhaus.org", KEYED, "list.dnswl.org"], False)
+    at = {"mx1": Place(problems, "host mx1")}
+    return _checks.keyed_zones(["mx1"], {"mx1": {"vault_mail_dns_list_keys": keys}}, at, lists), problems
+
+
+def test_a_key_makes_another_name_of_a_list():
+    keys = {"zen.spamhaus.org": "sesame", "BL.example": "sesame2"}
+    assert keyed(keys) == ({"zen.spamhaus.org": "zen.dq.spamhaus.net", "bl.example": "dq.example"}, [])
+
+
+BAD_KEYS = {
+    "no mapping": (["sesame"], "is a list, not a mapping"),
+    "the wrong way round": ({"sesame": "zen.spamhaus.org"}, "the name of entry 1 is no DNS list"),
+    "not in use": ({"dbl.spamhaus.org": "sesame"}, '"dbl.spamhaus.org" is not in use'),
+    "takes no key": ({"list.dnswl.org": "sesame"}, "is not known to take a key"),
+    "a name": ({"zen.spamhaus.org": "sesame.zen"}, "is no key"),
+    "too long": ({"zen.spamhaus.org": "sesame" * 11}, "is no key"),
+    "no string": ({"zen.spamhaus.org": 3}, "is no key"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_KEYS)
+def test_bad_key(name):
+    keys, said = BAD_KEYS[name]
+    found, (problem,) = keyed(keys)
+    assert found == {}
+    assert problem.startswith("host mx1: vault_mail_dns_list_keys")
+    assert said in problem
+    assert "sesame" not in problem
+
+
+FORWARDS = {
+    "nobody": ([], ["zen.spamhaus.org"], {}, []),
+    "with a key": (["192.0.2.53"], ["zen.spamhaus.org"], {"zen.spamhaus.org": "zen.dq.spamhaus.net"}, []),
+    "a list that does not mind": (["9.9.9.9"], ["bl.spamcop.net", OWN], {}, []),
+    "no key": (
+        ["192.0.2.53"],
+        ["zen.spamhaus.org"],
+        {},
+        [
+            'host mx1: unbound_forward_addresses[0]: "192.0.2.53" would ask zen.spamhaus.org, which answers only a '
+            "resolver of one's own; write its key in vault_mail_dns_list_keys, remove the list from mail_dns_lists, or "
+            "forward to nobody"
+        ],
+    ),
+    "a public resolver": (
+        ["9.9.9.9"],
+        ["list.dnswl.org"],
+        {},
+        [
+            'host mx1: unbound_forward_addresses[0]: "9.9.9.9" is public and would ask list.dnswl.org, which answers '
+            "only a resolver of one's own; remove the list from mail_dns_lists, or forward to nobody"
+        ],
+    ),
+    "no address": (
+        ["dns.example.net"],
+        [],
+        {},
+        [
+            'host mx1: unbound_forward_addresses[0]: "dns.example.net" is not an IP address; write the address of a '
+            'resolver, such as "192.0.2.53"'
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("addresses, lists, keys, said", FORWARDS.values(), ids=FORWARDS)
+def test_who_forwards_cannot_ask_every_list(addresses, lists, keys, said):
+    problems = []
+    known = _checks.dns_lists(Place(problems, ""), lists, False)
+    at = Place(problems, "host mx1")["unbound_forward_addresses"]
+    _checks.check_forwarding(at, addresses, known, keys)
+    assert problems == said
+
+
+def test_weights_add_up_to_what_postscreen_refuses():
+    lists, _tried, _rules, problems = read(["psbl.surriel.com", {**OWN, "weight": 2}], postscreen=True)
+    assert not problems
+    assert [use["weight"] for entry in lists for use in entry["uses"]] == [1, 2]
 
 
 def test_checks_that_can_be_tried():

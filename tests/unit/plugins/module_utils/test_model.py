@@ -760,7 +760,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("value", GARBAGE, ids=lambda value: ascii(value)[:20])
-@pytest.mark.parametrize("variable", [*_model.VARIABLES, *_model.SECRETS, "mail_unknown"])
+@pytest.mark.parametrize("variable", [*_model.VARIABLES, *_model.SECRETS, *_model.FOREIGN, "mail_unknown"])
 def test_garbage_is_refused_in_words(variable, value):
     for where in ("all", "mx1.example.org", "store.example.org"):
         try:
@@ -838,16 +838,22 @@ def test_the_lab_in_whole():
         "dns_lists": [
             {
                 "zone": zone, "kind": "address", "listed": "2.0.0.127", "unlisted": "1.0.0.127", "try": False,
+                "keyed": keyed,
                 "uses": [
-                    {"use": use, "codes": codes, "name": f"dns_list_{zone.replace('.', '_')}_{use}"}
-                    for use, codes in uses.items()
+                    {"use": use, "codes": codes, "name": f"dns_list_{zone.replace('.', '_')}_{use}", "weight": weight}
+                    for use, codes, weight in uses
                 ],
             }
-            for zone, uses in (
-                ("list.dnswl.org", {"trust": "127.0.[0..254].[2..3]", "skip_greylisting": "127.0.[0..254].[0..1]"}),
-                ("zen.spamhaus.org", {"refuse": "127.0.0.[2..11]"}),
+            for zone, keyed, uses in (
+                (
+                    "list.dnswl.org", None,
+                    [("trust", "127.0.[0..254].[2..3]", -4), ("skip_greylisting", "127.0.[0..254].[0..1]", -2)],
+                ),
+                ("zen.spamhaus.org", "zen.dq.spamhaus.net", [("refuse", "127.0.0.[2..11]", 3)]),
             )
         ],
+        "postscreen": False,
+        "keyed_zones": {},
         "tried_checks": [],
         "access": {"clients": [], "senders": [], "recipients": []},
         "greylist": {
@@ -876,6 +882,7 @@ def test_the_lab_in_whole():
         "dkim_rotation": {"published": 86400, "lifetime": 15552000, "retired": 1209600},
         "secrets": [
             "vault_mail_password_hashes", "vault_mail_tsig_keys", "vault_mail_login_passwords", "vault_mail_dkim_keys",
+            "vault_mail_dns_list_keys",
         ],
     }  # fmt: skip
     smtp = [{"name": "smtp", "port": 25, "protocol": "tcp", "zones": ["internet", "vpn"]}]
