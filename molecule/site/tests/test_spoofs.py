@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import email
 import re
-import subprocess
 
 import dkim
 import pytest

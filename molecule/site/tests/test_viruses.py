@@ -82,6 +82,13 @@ def test_eicar_is_refused_in_every_form_and_harmless_mail_comes_in(mail, gateway
     assert [one for one in gateway.queue() if one["sender"] == SENDER] == []
 
 
+def test_eicar_is_refused_at_the_end_of_a_large_message(mail, gateway, send):
+    """Larger than what the distributions' settings have scanned, and far from what ClamAV would."""
+    line = "a long line of a long message".ljust(76, ".") + "\r\n"
+    filler = line * (30_000_000 // len(line))
+    assert send(message(mail.new_id(), "plain", filler + EICAR)).startswith(REFUSED)
+
+
 def test_who_logs_in_is_refused_the_same(mail, gateway, submit):
     login = "alice@example.org"
     messages = [message(mail.new_id(), form, content, login) for form in FORMS for content in (EICAR, HARMLESS)]
