@@ -57,7 +57,6 @@ def test_selinux_lets_the_milters_have_their_ports(lab, chosen):
         line for line in host.out("semanage", "port", "--list").splitlines() if line.startswith("milter_port_t")
     )
     assert {"8890", "8891", "8893", "8894"} <= set(ports.replace(",", " ").split())
-    assert "antivirus_can_scan_system      (on   ,   on)" in host.out("semanage", "boolean", "--list")
 
 
 def test_policyd_spf_says_what_it_found(mail, gateway, chosen):

@@ -173,6 +173,15 @@ def test_clamav_has_no_complaint_about_its_settings(gateway, clamd):
     assert "Ignoring" not in gateway.journal("clamav-milter")
 
 
+def test_selinux_is_told_what_the_scanner_does(lab):
+    host = next(gateway for gateway in lab.gateways if gateway.lab_image == "el9")
+    booleans = dict(
+        line.split(None, 1) for line in host.out("semanage", "boolean", "--list", "--noheading").splitlines()
+    )
+    assert booleans["antivirus_can_scan_system"].startswith("(on   ,   on)")
+    assert booleans["antivirus_use_jit"].startswith("(off")  # the control
+
+
 def test_the_program_that_tries_the_scanner_sees_one_that_lets_viruses_in(gateway, clamd, wait):
     """site.yml runs it at its end. No signature of EICAR's stands here for all that may be wrong."""
     assert gateway.out("gatehouse-eicar").startswith(REFUSED)
