@@ -55,6 +55,7 @@ SITE_VARIABLES = (
     "mail_logins",
     "mail_milter_sockets",
     "mail_policyd_spf",
+    "mail_virus_scanner",
     "mail_dns_lists",
     "mail_postscreen",
     "mail_tried_checks",
@@ -577,6 +578,8 @@ def _mail(
     elif any(target in external for target in final.get(postmaster, [])):
         at["mail_postmaster"].refuse(postmaster, "does not end in mailboxes only", "write one that does")
     postscreen = _inventory.boolean(at["mail_postscreen"], values.get("mail_postscreen", False))
+    scanner = _inventory.boolean(at["mail_virus_scanner"], values.get("mail_virus_scanner", True))
+    _outgoing.check_scanned_size(at["mail_message_size_limit"], size, scanner)
     logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
     return {
         "domains": [
@@ -599,7 +602,8 @@ def _mail(
         "logins": logins,
         "senders": _outgoing.senders(logins),
         "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
-        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix")),
+        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), scanner),
+        "virus_scanner": scanner,
         "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
         "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT), postscreen),
         "postscreen": postscreen,
@@ -716,7 +720,8 @@ def _view(
             for entry in listen
             for setype, labelled in [PORT_TYPES[entry["name"]]]
             if entry["port"] not in labelled
-        ],
+        ]
+        + (_outgoing.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []),
         "certificate_files": me["certificate_files"],
         "tls": _tls(me),
     }

@@ -18,15 +18,24 @@ PASSWORD_LENGTH = 12  # characters at least
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
 
-# Each milter with its inet port (milter_port_t of EL's policy has all three) and the services of Postfix that ask it.
+SCANNER = "clamav-milter"
+# Each milter with its inet port, the folder and the group of its unix socket, and the services of Postfix that ask it.
 # opendkim signs with one kind of key a process, hence two. The order is that in which Postfix asks: a signature is
-# judged before the policy that wants to know about it.
+# judged before the policy that wants to know about it, and what a policy refuses need not be scanned.
 MILTERS = {
-    "opendkim": {"port": 8891, "group": "opendkim", "services": ["smtp", "submission", "local"]},
-    "opendkim-ed25519": {"port": 8890, "group": "opendkim", "services": ["submission", "local"]},
-    "opendmarc": {"port": 8893, "group": "opendmarc", "services": ["smtp"]},
-}
+    "opendkim": {
+        "port": 8891, "folder": "opendkim", "group": "opendkim", "services": ["smtp", "submission", "local"],
+    },
+    "opendkim-ed25519": {
+        "port": 8890, "folder": "opendkim", "group": "opendkim", "services": ["submission", "local"],
+    },
+    "opendmarc": {"port": 8893, "folder": "opendmarc", "group": "opendmarc", "services": ["smtp"]},
+    SCANNER: {"port": 8894, "folder": "clamav-milter", "group": "clamilt", "services": ["smtp", "submission"]},
+}  # fmt: skip
+MILTER_PORTS = ("milter_port_t", (8890, 8891, 8893))  # as PORT_TYPES of the model
 SOCKETS = ("unix", "inet")
+# ClamAV scans no file of 2 GiB (MaxFileSize), and Postfix and the other milters add header fields to a message.
+SCANNED_SIZE = 2**31 - 1 - 2**20  # bytes
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 
@@ -185,14 +194,16 @@ def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
 # The milters
 
 
-def milters(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+def milters(at: _inventory.Place, value: object, scanner: bool) -> list[dict[str, Any]]:
     """In the order in which Postfix asks them: name, unit, group (of the socket), services, and where they listen, as
     the milter (`listen`) and as Postfix (`connect`) writes it."""
     if value not in SOCKETS:
         at.refuse(value, "is no kind of socket", f"write one of {', '.join(SOCKETS)}")
     found = []
     for name, milter in MILTERS.items():
-        path = f"/run/{milter['group']}/{name}.sock"
+        if name == SCANNER and not scanner:
+            continue
+        path = f"/run/{milter['folder']}/{name}.sock"
         unix = value != "inet"
         found.append(
             {
@@ -205,3 +216,16 @@ def milters(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def selinux_ports(milters: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The ports of milters on TCP that EL's policy does not know as such."""
+    setype, labelled = MILTER_PORTS
+    ports = [MILTERS[milter["name"]]["port"] for milter in milters if milter["connect"].startswith("inet:")]
+    return [{"port": str(port), "proto": "tcp", "setype": setype} for port in ports if port not in labelled]
+
+
+def check_scanned_size(at: _inventory.Place, size: int, scanner: bool) -> None:
+    """What is larger than ClamAV's own limit would pass unscanned."""
+    if scanner and size > SCANNED_SIZE:
+        at.refuse(size, "is more than ClamAV can scan", f"write at most {SCANNED_SIZE}, or mail_virus_scanner: false")

@@ -20,6 +20,8 @@ UNKNOWN_SENDER = r"450 4\.1\.8 .*Domain not found"
 NO_TABLE = r"451 4\.3\.0 .*Temporary lookup failure"
 UNJUDGED = r"451 4\.7\.1 Service unavailable"
 FULL = r"452 4\.3\.1 Insufficient system storage"
+CLAMD = "'clamd@*' 'clamav-daemon*'"  # by the names of both families; systemctl wants no match of either
+WITH_CLAMD = "systemctl start clamav-milter"
 DIALOGUE = (
     "EHLO internet.sender.example",
     "MAIL FROM:<carol@sender.example>",
@@ -112,6 +114,9 @@ FAULTS = {
     "opendmarc stopped": stopped("gateways", "opendmarc", UNJUDGED),
     "opendmarc killed": killed("gateways", "opendmarc", f"{UNJUDGED}|{ACCEPTED}"),
     "opendmarc hangs": hung("gateways", "opendmarc", UNJUDGED, soon=40),
+    "clamd stopped": dataclasses.replace(stopped("gateways", CLAMD, UNJUDGED), mended=WITH_CLAMD),
+    "clamd killed": killed("gateways", CLAMD, f"{UNJUDGED}|{ACCEPTED}"),
+    "clamd hangs": hung("gateways", CLAMD, UNJUDGED, soon=20),
     "Postfix killed": killed("gateways", "postfix*", f"ConnectionRefusedError|{ACCEPTED}"),
     "stunnel stopped": stopped("store", "stunnel@lmtp", ACCEPTED),
     "stunnel killed": killed("store", "stunnel@lmtp", ACCEPTED),

@@ -12,8 +12,9 @@ pytestmark = pytest.mark.stress
 KILLS = 20
 # Not the records beside the lookup tables: they hold the index's inode and times, which differ each time it is built.
 CHECKSUMS = (
-    "cd /etc && find firewalld unbound dovecot stunnel postfix opendkim* opendmarc* rsyslog.d logrotate.d sysctl.d"
-    " systemd chrony* resolv.conf -type f ! -name '*.old' ! -name '.*.built' -exec sha256sum {} + 2> /dev/null"
+    "cd /etc && find firewalld unbound dovecot stunnel postfix opendkim* opendmarc* clam* freshclam.conf mail"
+    " rsyslog.d logrotate.d sysctl.d systemd chrony* resolv.conf -type f"
+    " ! -name '*.old' ! -name '.*.built' -exec sha256sum {} + 2> /dev/null"
     " | sort -k2; find . -name '*.aside-*'"
 )
 # Two inventories that differ in what every role with a daemon writes, so that each run has something to do.
@@ -26,6 +27,7 @@ OTHER = {
     "platform_reserved_ports": [32841],
     "firewall_ports": "{{ mail_model.listen + [{'name': 'spare', 'port': 2525, 'zones': ['vpn']}] }}",
     "unbound_cache_size": "32m",
+    "clamav_freshclam_checks": 6,
     "dovecot_mail_max_userip_connections": 5,
     "dovecot_lmtp_clients": "{{ mail_model.gateways | map(attribute='name') | list + ['mx3.example.org'] }}",
 }

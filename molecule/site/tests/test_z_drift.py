@@ -16,6 +16,7 @@ BREAKAGE = {
         ["Write the lookup tables", "Reload Postfix"],
     ),
     "a milter stopped": ("gateway", "systemctl stop opendmarc", ["Start opendmarc"]),
+    "the scanner stopped": ("gateway", "systemctl stop clamav-daemon", ["Start ClamAV"]),
     "who signs for whom": (
         "gateway",
         "echo '*@example.net example.org/mx2' >> /etc/opendkim/opendkim.SigningTable",

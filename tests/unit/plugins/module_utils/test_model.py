@@ -822,15 +822,17 @@ def test_the_lab_in_whole():
         "senders": {},
         "dkim_senders": {},
         "policyd_spf": False,
+        "virus_scanner": True,
         "milters": [
             {
                 "name": name, "unit": name, "group": group, "services": services,
-                "listen": f"local:/run/{group}/{name}.sock", "connect": f"unix:/run/{group}/{name}.sock",
+                "listen": f"local:/run/{folder}/{name}.sock", "connect": f"unix:/run/{folder}/{name}.sock",
             }
-            for name, group, services in (
-                ("opendkim", "opendkim", ["smtp", "submission", "local"]),
-                ("opendkim-ed25519", "opendkim", ["submission", "local"]),
-                ("opendmarc", "opendmarc", ["smtp"]),
+            for name, folder, group, services in (
+                ("opendkim", "opendkim", "opendkim", ["smtp", "submission", "local"]),
+                ("opendkim-ed25519", "opendkim", "opendkim", ["submission", "local"]),
+                ("opendmarc", "opendmarc", "opendmarc", ["smtp"]),
+                ("clamav-milter", "clamav-milter", "clamilt", ["smtp", "submission"]),
             )
         ],
         "recipient_delimiter": "+",

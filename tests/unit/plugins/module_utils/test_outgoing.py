@@ -154,12 +154,37 @@ def test_no_selector_is_used_twice():
 
 
 def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
-    unix = build()["mx1.example.org"]["milters"]
-    assert [milter["name"] for milter in unix] == ["opendkim", "opendkim-ed25519", "opendmarc"]
-    assert all(m["connect"].startswith("unix:/run/") and m["listen"].startswith("local:/run/") for m in unix)
-    inet = build(mail_milter_sockets="inet")["mx1.example.org"]["milters"]
-    assert [milter["connect"] for milter in inet] == [f"inet:127.0.0.1:{port}" for port in (8891, 8890, 8893)]
-    assert [milter["listen"] for milter in inet] == [f"inet:{port}@127.0.0.1" for port in (8891, 8890, 8893)]
+    unix = build()["mx1.example.org"]
+    assert [m["name"] for m in unix["milters"]] == ["opendkim", "opendkim-ed25519", "opendmarc", "clamav-milter"]
+    assert all(m["connect"].startswith("unix:/run/") and m["listen"].startswith("local:/run/") for m in unix["milters"])
+    assert unix["selinux_ports"] == []
+    inet = build(mail_milter_sockets="inet")
+    ports = (8891, 8890, 8893, 8894)
+    milters = inet["mx1.example.org"]["milters"]
+    assert [milter["connect"] for milter in milters] == [f"inet:127.0.0.1:{port}" for port in ports]
+    assert [milter["listen"] for milter in milters] == [f"inet:{port}@127.0.0.1" for port in ports]
+    label = {"port": "8894", "proto": "tcp", "setype": "milter_port_t"}  # EL's policy has the others
+    assert inet["mx1.example.org"]["selinux_ports"] == [label]
+    assert inet["store.example.org"]["selinux_ports"] == []
+
+
+def test_without_a_virus_scanner_postfix_asks_none():
+    model = build(mail_virus_scanner=False, mail_milter_sockets="inet")["mx1.example.org"]
+    assert model["virus_scanner"] is False
+    assert [milter["name"] for milter in model["milters"]] == ["opendkim", "opendkim-ed25519", "opendmarc"]
+    assert model["selinux_ports"] == []
+
+
+def test_no_message_is_larger_than_what_can_be_scanned():
+    largest = _outgoing.SCANNED_SIZE
+    assert build(mail_message_size_limit=largest)["mx1.example.org"]["message_size_limit"] == largest
+    with pytest.raises(_model.InventoryError) as caught:
+        build(mail_message_size_limit=largest + 1)
+    assert caught.value.problems == [
+        f"host mx1.example.org: mail_message_size_limit: {largest + 1} is more than ClamAV can scan; "
+        f"write at most {largest}, or mail_virus_scanner: false"
+    ]
+    build(mail_message_size_limit=largest + 1, mail_virus_scanner=False)
 
 
 def test_no_password_is_in_the_model():
