@@ -42,6 +42,12 @@ class Host:
             raise RuntimeError(f"{command}: {result.returncode}: {(result.stdout + result.stderr).decode()[-2000:]}")
         return result
 
+    @property
+    def pid(self) -> int:
+        """The container's first process, as this machine numbers it."""
+        shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
+        return int(subprocess.run(shown, capture_output=True, check=True).stdout)
+
     def put(self, path: str, content: bytes) -> None:
         self.run("tee", path, given=content)
 
