@@ -20,8 +20,13 @@ demo: tools ## Build the lab, run site.yml on it, send mail through it, and leav
 converge: tools ## Run site.yml once more on the demo's lab
 	$(PLAYBOOK) playbooks/site.yml
 
+# Two at a time, since much of it is waiting; what a stage prints comes when it ends. The quick ones first.
+TWO_AT_A_TIME = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
+
 .PHONY: test
-test: lint unit sanity molecule ## Run every test; each stage says how long it took
+test: tools ## Run every test; each stage says how long it took
+	$(TWO_AT_A_TIME) lint unit sanity
+	$(TWO_AT_A_TIME) site modules
 
 .PHONY: lint
 lint: tools ## Check style: Python, YAML, roles, docs, changelog
@@ -35,9 +40,13 @@ unit: tools ## Run the unit tests
 sanity: tools ## Run ansible-test sanity
 	@tests/stage sanity
 
-.PHONY: molecule
-molecule: tools ## Run the modules on real programs, converge a lab of its own (prefix ght) and ask its daemons
-	@tests/stage molecule
+.PHONY: modules
+modules: tools ## Run the modules on real programs (molecule)
+	@tests/stage modules
+
+.PHONY: site
+site: tools ## Converge a lab of its own, prefix ght, and ask its daemons (molecule)
+	@tests/stage site
 
 .PHONY: stress
 stress: tools ## Try to break things, for long: kill what writes, crowd what serves
