@@ -241,8 +241,8 @@ def test_the_role_alone_serves_the_other_family_as_well(lab, tmp_path):
         assert [result["task"] for result in second if result.get("changed")] == []
         assert "action=DEFER_IF_PERMIT 4.2.0 Greylisted, come again in 60 seconds" in host.out("python3", "-c", POLICY)
     finally:
-        host.out("systemctl", "disable", "--now", "postgrey")
+        host.out("systemctl", "disable", "--now", "postgrey", "gatehouse-greylist-probe.timer")
         host.out("apt-get", "--quiet", "--yes", "purge", "postgrey")
-        host.out("sh", "-c", "rm -fr /var/lib/postgrey /etc/postgrey /usr/local/sbin/gatehouse-greylist-database")
-        host.out("rm", "-f", "/etc/systemd/system/postgrey.service")
+        host.out("sh", "-c", "rm -fr /var/lib/postgrey /etc/postgrey /usr/local/sbin/gatehouse-greylist-*")
+        host.out("sh", "-c", "rm -f /etc/systemd/system/postgrey.service /etc/systemd/system/gatehouse-greylist-probe.*")
         host.out("systemctl", "daemon-reload")
