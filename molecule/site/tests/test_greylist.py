@@ -105,8 +105,11 @@ def tried(lab):
 
 
 def test_greylisting_that_is_tried_only_says_what_it_would_do(ask, wait, tried):
-    sender = fresh()
-    assert accepted(ask((tried, sender))[0])
+    def taken():
+        sender = fresh()
+        return sender if accepted(ask((tried, sender))[0]) else ""
+
+    sender = wait(taken, 10, "smtpd to have its new settings")
 
     def warned():
         lines = [line for line in tried.out("cat", "/var/log/gatehouse-mail.log").splitlines() if sender in line]
