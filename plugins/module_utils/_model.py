@@ -56,6 +56,7 @@ SITE_VARIABLES = (
     "mail_milter_sockets",
     "mail_policyd_spf",
     "mail_virus_scanner",
+    "mail_spamassassin",
     "mail_dns_lists",
     "mail_postscreen",
     "mail_tried_checks",
@@ -580,6 +581,7 @@ def _mail(
     postscreen = _inventory.boolean(at["mail_postscreen"], values.get("mail_postscreen", False))
     scanner = _inventory.boolean(at["mail_virus_scanner"], values.get("mail_virus_scanner", True))
     _outgoing.check_scanned_size(at["mail_message_size_limit"], size, scanner)
+    marker = _inventory.boolean(at["mail_spamassassin"], values.get("mail_spamassassin", False))
     logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
     return {
         "domains": [
@@ -602,8 +604,11 @@ def _mail(
         "logins": logins,
         "senders": _outgoing.senders(logins),
         "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
-        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), scanner),
+        "milters": _outgoing.milters(
+            at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), scanner, marker
+        ),
         "virus_scanner": scanner,
+        "spamassassin": marker,
         "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
         "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT), postscreen),
         "postscreen": postscreen,

@@ -19,9 +19,12 @@ PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
 
 SCANNER = "clamav-milter"
-# Each milter with its inet port, the folder and the group of its unix socket, and the services of Postfix that ask it.
+MARKER = "spamass-milter"
+# Each milter with its inet port, the folder and the group of its unix socket, the services of Postfix that ask it, and
+# milter_default_action where that is not "tempfail": what only marks is no guard, and must not cost mail.
 # opendkim signs with one kind of key a process, hence two. The order is that in which Postfix asks: a signature is
-# judged before the policy that wants to know about it, and what a policy refuses need not be scanned.
+# judged before the policy that wants to know about it, what a policy refuses need not be scanned, and what is infected
+# need not be marked.
 MILTERS = {
     "opendkim": {
         "port": 8891, "folder": "opendkim", "group": "opendkim", "services": ["smtp", "submission", "local"],
@@ -31,6 +34,9 @@ MILTERS = {
     },
     "opendmarc": {"port": 8893, "folder": "opendmarc", "group": "opendmarc", "services": ["smtp"]},
     SCANNER: {"port": 8894, "folder": "clamav-milter", "group": "clamilt", "services": ["smtp", "submission"]},
+    MARKER: {
+        "port": 8895, "folder": "spamass-milter", "group": "sa-milt", "services": ["smtp"], "default_action": "accept",
+    },
 }  # fmt: skip
 MILTER_PORTS = ("milter_port_t", (8890, 8891, 8893))  # as PORT_TYPES of the model
 SOCKETS = ("unix", "inet")
@@ -194,14 +200,15 @@ def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
 # The milters
 
 
-def milters(at: _inventory.Place, value: object, scanner: bool) -> list[dict[str, Any]]:
-    """In the order in which Postfix asks them: name, unit, group (of the socket), services, and where they listen, as
-    the milter (`listen`) and as Postfix (`connect`) writes it."""
+def milters(at: _inventory.Place, value: object, scanner: bool, marker: bool) -> list[dict[str, Any]]:
+    """In the order in which Postfix asks them: name, unit, group (of the socket), services, what becomes of mail while
+    one is away (`default_action`), and where it listens, as the milter (`listen`) and as Postfix (`connect`) has it."""
     if value not in SOCKETS:
         at.refuse(value, "is no kind of socket", f"write one of {', '.join(SOCKETS)}")
+    chosen = {SCANNER: scanner, MARKER: marker}
     found = []
     for name, milter in MILTERS.items():
-        if name == SCANNER and not scanner:
+        if not chosen.get(name, True):
             continue
         path = f"/run/{milter['folder']}/{name}.sock"
         unix = value != "inet"
@@ -211,6 +218,7 @@ def milters(at: _inventory.Place, value: object, scanner: bool) -> list[dict[str
                 "unit": name,
                 "group": milter["group"],
                 "services": list(milter["services"]),
+                "default_action": milter.get("default_action", "tempfail"),
                 "listen": f"local:{path}" if unix else f"inet:{milter['port']}@127.0.0.1",
                 "connect": f"unix:{path}" if unix else f"inet:127.0.0.1:{milter['port']}",
             }

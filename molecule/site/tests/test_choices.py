@@ -1,5 +1,5 @@
-"""What a site may choose otherwise: milters over TCP, policyd-spf, cron, a key of one's own, postscreen, and a resolver
-that asks another one. Then all goes back."""
+"""What a site may choose otherwise: milters over TCP, policyd-spf, cron, a key of one's own, postscreen, SpamAssassin,
+and a resolver that asks another one. Then all goes back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 pytestmark = pytest.mark.stress
-TAGS = "platform,unbound,opendkim,opendmarc,spf,clamav,postfix"
+TAGS = "platform,unbound,opendkim,opendmarc,spf,clamav,spamassassin,postfix"
 TO = ("EHLO internet.sender.example", "MAIL FROM:<carol@sender.example>", "RCPT TO:<alice@example.org>")
 # Talk before the greeting: standard input is {"host"}; standard output is the replies to the lines.
 EARLY = """
@@ -29,6 +29,9 @@ with socket.create_connection((order["host"], 25), 60, (order["source"], 0)) as 
     replies += stream.readlines()
 print(json.dumps(replies))
 """
+# In parts, lest a filter takes this file for spam.
+GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-" + "TEST-EMAIL*C.34X"
+FORGED = "X-Spam-Flag: YES\r\nX-Spam-Status: Yes, score=99\r\n"
 BROUGHT = "news-mx1"  # of mx1: the selector of a key that the operator brings
 
 
@@ -51,6 +54,7 @@ def chosen(lab, private_key):
         "mail_milter_sockets": "inet",
         "mail_policyd_spf": True,
         "mail_postscreen": True,
+        "mail_spamassassin": True,
         "unbound_forward_addresses": [lab["ns.example.net"].lab_address4],
         "opendmarc_public_suffix_list_refresh": "cron",
         "vault_mail_dkim_keys": {f"example.org/{BROUGHT}": private_key},
@@ -66,7 +70,7 @@ def chosen(lab, private_key):
 
 
 def test_milters_over_tcp_carry_mail(lab, mail, gateway, chosen):
-    assert gateway.out("postconf", "-hx", "smtpd_milters").count("inet:127.0.0.1:889") == 3
+    assert gateway.out("postconf", "-hx", "smtpd_milters").count("inet:127.0.0.1:889") == 4
     text = mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
     assert f"Authentication-Results: {gateway.name}; dmarc=" in text
 
@@ -77,7 +81,7 @@ def test_selinux_lets_the_milters_have_their_ports(lab, chosen):
     ports = next(
         line for line in host.out("semanage", "port", "--list").splitlines() if line.startswith("milter_port_t")
     )
-    assert {"8890", "8891", "8893", "8894"} <= set(ports.replace(",", " ").split())
+    assert {"8890", "8891", "8893", "8894", "8895"} <= set(ports.replace(",", " ").split())
 
 
 def test_policyd_spf_says_what_it_found(mail, gateway, chosen):
@@ -95,6 +99,62 @@ def test_a_key_that_the_operator_brings_is_there(lab, private_key, chosen):
     path = f"/etc/opendkim/keys/example.org_{BROUGHT}.private"
     assert lab.gateways[0].out("cat", path) == private_key
     assert lab.gateways[0].out("stat", "-c", "%a %U", path) == "600 opendkim\n"
+
+
+@pytest.fixture
+def header_of(mail, smtp, gateway, chosen):
+    """header_of(body, [more header lines]): the header with which a stranger's message arrives."""
+
+    def deliver(body, more=""):
+        message_id = mail.new_id()
+        header = (
+            "From: carol@sender.example\r\nTo: alice@example.org\r\nSubject: hello\r\n"
+            f"Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nMessage-ID: {message_id}\r\n{more}"
+        )
+        replies = smtp(gateway.mail_ipv4, *TO, "DATA", f"{header}\r\n{body}\r\n.", "QUIT")
+        assert replies[-2].startswith("250 "), replies
+        return mail.wait_for("alice@example.org", message_id, 60).replace("\r\n", "\n").partition("\n\n")[0]
+
+    return deliver
+
+
+def test_spam_is_marked_and_let_in(header_of):
+    header = header_of(GTUBE)
+    assert "\nX-Spam-Flag: YES\n" in header
+    assert "\nX-Spam-Status: Yes, " in header
+
+
+def test_what_is_no_spam_is_marked_as_such_whatever_its_sender_says(header_of):
+    header = header_of("an ordinary message", FORGED)
+    assert "X-Spam-Flag" not in header
+    assert "\nX-Spam-Status: No, " in header
+
+
+@pytest.mark.parametrize(
+    "fault, cure",
+    [
+        ("systemctl stop spamd", "systemctl start spamd"),
+        ("systemctl kill --signal=STOP spamd", "systemctl kill --signal=CONT spamd"),
+    ],
+    ids=["stopped", "hung"],
+)
+def test_without_spamd_mail_is_let_in_unmarked(gateway, header_of, fault, cure):
+    gateway.out("sh", "-c", fault)
+    try:
+        header = header_of(GTUBE, FORGED)
+    finally:
+        gateway.out("sh", "-c", cure)
+    assert "X-Spam-" not in header
+    assert "\nX-Spam-Flag: YES\n" in header_of(GTUBE)
+
+
+def test_without_its_milter_mail_is_let_in_unmarked(gateway, header_of):
+    gateway.out("systemctl", "stop", "spamass-milter")
+    try:
+        header = header_of(GTUBE)
+    finally:
+        gateway.out("systemctl", "start", "spamass-milter")
+    assert "X-Spam-" not in header
 
 
 def test_postscreen_lets_pass_whom_it_knows_nothing_against(lab, smtp, mail, gateway, chosen):

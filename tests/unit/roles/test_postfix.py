@@ -1,10 +1,13 @@
 """main.cf as EL 9's Postfix would read it: no parameter and no syntax that is newer than 3.5."""
 
+import ast
 from pathlib import Path
 
 import jinja2
 import pytest
+import yaml
 from ansible.plugins.filter.core import FilterModule
+from ansible.plugins.test import mathstuff
 
 ROLE = Path(__file__).parents[3] / "roles" / "postfix"
 KNOWN = (Path(__file__).parent / "postfix-3.5.25.txt").read_text().splitlines()[1:]
@@ -85,3 +88,23 @@ def test_a_tried_check_warns():
     assert " ".join(rendered(KNOWN)["smtpd_sender_restrictions"].split()) == (
         "warn_if_reject reject_non_fqdn_sender, reject_unknown_sender_domain"
     )
+
+
+def test_mail_waits_for_each_milter_but_for_one_that_says_otherwise():
+    """What each service of Postfix is told about its milters, with the action where there is none."""
+    written = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+    environment.tests.update(mathstuff.TestModule().tests())
+    guard = {"connect": "unix:/run/guard/guard.sock", "services": ["smtp", "submission"]}
+    marker = {"connect": "inet:127.0.0.1:8895", "services": ["smtp"], "default_action": "accept"}
+    values = {
+        "postfix_milters": [guard, marker],
+        "postfix_milter_command_timeout": "30s",
+        "postfix_milter_content_timeout": "120s",
+    }
+    values["__postfix_milter_settings"] = environment.from_string(written["__postfix_milter_settings"]).render(values)
+    asked = ast.literal_eval(environment.from_string(written["__postfix_milters"]).render(values))
+    times = "connect_timeout=10s, command_timeout=30s, content_timeout=120s"
+    waits = "{ unix:/run/guard/guard.sock, " + times + ", default_action=tempfail }"
+    passes = "{ inet:127.0.0.1:8895, " + times + ", default_action=accept }"
+    assert asked == {"smtp": f"{waits}, {passes}", "submission": waits, "local": ""}

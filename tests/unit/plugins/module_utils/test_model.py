@@ -823,9 +823,10 @@ def test_the_lab_in_whole():
         "dkim_senders": {},
         "policyd_spf": False,
         "virus_scanner": True,
+        "spamassassin": False,
         "milters": [
             {
-                "name": name, "unit": name, "group": group, "services": services,
+                "name": name, "unit": name, "group": group, "services": services, "default_action": "tempfail",
                 "listen": f"local:/run/{folder}/{name}.sock", "connect": f"unix:/run/{folder}/{name}.sock",
             }
             for name, folder, group, services in (

@@ -175,6 +175,18 @@ def test_without_a_virus_scanner_postfix_asks_none():
     assert model["selinux_ports"] == []
 
 
+def test_spamassassin_comes_last_where_it_is_wanted_and_its_absence_costs_no_mail():
+    model = build(mail_spamassassin=True)["mx1.example.org"]
+    assert model["spamassassin"] is True
+    actions = [(milter["name"], milter["default_action"]) for milter in model["milters"]]
+    assert actions[-1] == ("spamass-milter", "accept")
+    assert {action for name, action in actions[:-1]} == {"tempfail"}
+    assert model["milters"][-1]["services"] == ["smtp"]
+    inet = build(mail_spamassassin=True, mail_milter_sockets="inet")["mx1.example.org"]
+    assert inet["milters"][-1]["connect"] == "inet:127.0.0.1:8895"
+    assert [port["port"] for port in inet["selinux_ports"]] == ["8894", "8895"]
+
+
 def test_no_message_is_larger_than_what_can_be_scanned():
     largest = _outgoing.SCANNED_SIZE
     assert build(mail_message_size_limit=largest)["mx1.example.org"]["message_size_limit"] == largest
