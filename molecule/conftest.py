@@ -116,6 +116,10 @@ class Host:
         shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
         return int(subprocess.run(shown, capture_output=True, check=True, timeout=60).stdout)
 
+    def mount(self, *command: str) -> None:
+        """Run mount or umount among the container's file systems; the container itself may not."""
+        subprocess.run(["nsenter", "--target", str(self.pid), "--mount", *command], check=True, timeout=60)
+
     def python(self, script: str, order: dict[str, Any]) -> Any:
         """Run a script of this folder on the host; its standard input is the order, its output is JSON."""
         source = (ROOT / "molecule" / script).read_text()

@@ -148,6 +148,21 @@ def test_without_spamd_mail_is_let_in_unmarked(gateway, header_of, fault, cure):
     assert "\nX-Spam-Flag: YES\n" in header_of(GTUBE)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "systemctl kill --kill-who=main --signal=KILL spamd",
+        # A refresh that was cut short leaves a folder, which SpamAssassin prefers to its package's rules.
+        "runuser -u $(systemctl show --property=User --value spamd) -- mkdir -p /var/lib/spamassassin/4.000001/x"
+        " && systemctl restart spamd",
+    ],
+    ids=["killed", "with a refresh cut short"],
+)
+def test_spamd_comes_back_by_itself(gateway, header_of, wait, fault):
+    gateway.out("sh", "-c", fault)
+    wait(lambda: "\nX-Spam-Flag: YES\n" in header_of(GTUBE), 60, "spamd to mark again")
+
+
 def test_without_its_milter_mail_is_let_in_unmarked(gateway, header_of):
     gateway.out("systemctl", "stop", "spamass-milter")
     try:

@@ -6,7 +6,6 @@ the other tests; `make stress` runs all of them.
 
 import dataclasses
 import re
-import subprocess
 import time
 from typing import Callable, Union
 
@@ -66,17 +65,12 @@ def run_site(lab, _hosts):
     assert not [result for result in results if result.get("failed")]
 
 
-def mount(host, *command):
-    """The container itself may not mount anything."""
-    subprocess.run(["nsenter", "--target", str(host.pid), "--mount", *command], check=True, timeout=60)
-
-
 def full_queue(_lab, hosts):
     """Move the queue to a file system of its own, and fill that one to the last octet."""
     for host in hosts:
         host.out("systemctl", "stop", "postfix*")
         host.out("cp", "-a", QUEUE, f"{QUEUE}.aside")
-        mount(host, "mount", "-t", "tmpfs", "-o", "size=200m,mode=755", "tmpfs", QUEUE)
+        host.mount("mount", "-t", "tmpfs", "-o", "size=200m,mode=755", "tmpfs", QUEUE)
         host.out("cp", "-a", f"{QUEUE}.aside/.", QUEUE)
         host.out("systemctl", "start", "postfix")
         host.out("sh", "-c", f"cat /dev/zero > {QUEUE}/filler 2> /dev/null || true")
@@ -86,7 +80,7 @@ def old_queue(_lab, hosts):
     for host in hosts:
         host.out("systemctl", "stop", "postfix*")
         host.out("sh", "-c", f"rm -r {QUEUE}.aside && cp -a {QUEUE} {QUEUE}.aside")
-        mount(host, "umount", QUEUE)
+        host.mount("umount", QUEUE)
         host.out("sh", "-c", f"rm -r {QUEUE}/* && cp -a {QUEUE}.aside/. {QUEUE} && rm -r {QUEUE}.aside")
         host.out("systemctl", "start", "postfix")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import uuid
 
 import pytest
@@ -186,20 +185,16 @@ def full(lab):
     """The greylist is on a file system of its own, and there is no room left."""
     store = lab.store
 
-    def mount(*command):
-        """The container itself may not mount anything."""
-        subprocess.run(["nsenter", "--target", str(store.pid), "--mount", *command], check=True, timeout=60)
-
     store.out("systemctl", "stop", "postgrey")
     owner = store.out("id", "--user", "postgrey").strip()
-    mount("mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,uid={owner}", "tmpfs", DATABASE)
+    store.mount("mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,uid={owner}", "tmpfs", DATABASE)
     store.out("systemctl", "start", "postgrey")
     # As after some days: what it maps into memory has its place on the disk.
     store.out("sh", "-c", f'for file in {DATABASE}/__db.*; do fallocate -l "$(stat -c %s "$file")" "$file"; done')
     store.out("sh", "-c", f"cat /dev/zero > {DATABASE}/filler 2> /dev/null || true")
     yield
     store.out("systemctl", "stop", "postgrey")
-    mount("umount", DATABASE)
+    store.mount("umount", DATABASE)
     store.out("systemctl", "start", "postgrey")
 
 
