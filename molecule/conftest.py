@@ -346,14 +346,28 @@ class Mail:
         self, address: str, *recipients: str, sender: str = "carol@sender.example", client: Host | None = None
     ) -> str:
         """Send one message through address and give its Message-ID; a refusal fails the test."""
-        message_id = self.new_id()
-        header = f"{HEADER}To: {recipients[0]}\r\nMessage-ID: {message_id}\r\n"
-        replies = self.smtp(
-            address, "EHLO internet.sender.example", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in recipients),
-            "DATA", header + "\r\nhello\r\n.", "QUIT", client=client,
-        )  # fmt: skip
-        assert replies[-2].startswith("250 "), replies
-        return message_id
+        return self.send_many(1, address, *recipients, sender=sender, client=client)[0]
+
+    def send_many(
+        self,
+        count: int,
+        address: str,
+        *recipients: str,
+        sender: str = "carol@sender.example",
+        client: Host | None = None,
+    ) -> list[str]:
+        """Send messages one after the other over one connection and give their ids; a refusal fails the test."""
+        ids = [self.new_id() for _number in range(count)]
+        lines = ["EHLO internet.sender.example"]
+        for message_id in ids:
+            header = f"{HEADER}To: {recipients[0]}\r\nMessage-ID: {message_id}\r\n"
+            lines += [f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{recipient}>" for recipient in recipients)]
+            lines += ["DATA", header + "\r\nhello\r\n."]
+        replies = self.smtp(address, *lines, "QUIT", client=client)
+        each = len(recipients) + 3
+        assert all(reply.startswith("250 ") for reply in replies[each + 1 : -1 : each]), replies
+        assert len(replies) == count * each + 3, replies
+        return ids
 
     def queue(self, count: int, recipient: str = "bob@example.org") -> list[str]:
         """Messages with ids of their own for the internet's Postfix, which follows MX records and comes again."""

@@ -44,7 +44,9 @@ def test_mail_waits_for_the_mail_host(lab, mail, wait):
     store.out("systemctl", "stop", "stunnel@lmtp", "dovecot")
     try:
         ids = [
-            mail.send(gateway.mail_ipv4, "bob@example.org") for gateway in lab.gateways for _n in range(HUNDRED // 2)
+            message_id
+            for gateway in lab.gateways
+            for message_id in mail.send_many(HUNDRED // 2, gateway.mail_ipv4, "bob@example.org")
         ]
         for gateway in lab.gateways:
             wait(lambda here=gateway: len(here.queue()) == HUNDRED // 2, 30, "50 messages in the queue")
