@@ -25,8 +25,8 @@ TWO_AT_A_TIME = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
 .PHONY: test
 test: tools ## Run every test; each stage says how long it took
-	$(TWO_AT_A_TIME) lint unit sanity
-	$(TWO_AT_A_TIME) site modules
+	$(TWO_AT_A_TIME) lint unit
+	$(TWO_AT_A_TIME) site sanity modules
 
 .PHONY: lint
 lint: tools ## Check style: Python, YAML, roles, docs, changelog

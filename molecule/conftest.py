@@ -75,6 +75,18 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The first process of each container and its namespace, by which it is known to be still that one.
+_first: dict[str, tuple[int, str]] = {}
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Host:
     """A host of the lab: its inventory variables, and a way to run commands in its container as root."""
@@ -95,30 +107,36 @@ class Host:
 
     def run(self, *command: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command; with check a failure prints what the command said, and the host's last journal lines."""
-        result = subprocess.run(
-            ["podman", "exec", "--interactive", self.container, *command],
-            input=given, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        result = self._enter("--uts", "--ipc", "--net", "--pid", "--root", "--wd", *command, given=given)
         if check and result.returncode:
-            journal = subprocess.run(
-                ["podman", "exec", self.container, "journalctl", "--no-pager", "--lines=30"],
-                capture_output=True, text=True, timeout=60, check=False,
-            )  # fmt: skip
+            journal = self.run("journalctl", "--no-pager", "--lines=30", check=False)
             pytest.fail(f"{self.name}: {' '.join(command)}: {result.stdout}{result.stderr}\njournal:\n{journal.stdout}")
         return result
 
     def out(self, *command: str, given: str = "") -> str:
         return self.run(*command, given=given).stdout
 
+    def mount(self, *command: str) -> None:
+        """Run this machine's mount or umount among the container's file systems; the container itself may not."""
+        self._enter(*command).check_returncode()
+
+    def _enter(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """nsenter(1), a hundredth of what podman exec takes."""
+        environment = {"PATH": PATH, "HOME": "/root", "container": "podman"}
+        return subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--mount", *command],
+            input=given, capture_output=True, text=True, timeout=120, check=False, env=environment,
+        )  # fmt: skip
+
     @property
     def pid(self) -> int:
-        """The container's first process, as this machine numbers it."""
-        shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
-        return int(subprocess.run(shown, capture_output=True, check=True, timeout=60).stdout)
-
-    def mount(self, *command: str) -> None:
-        """Run mount or umount among the container's file systems; the container itself may not."""
-        subprocess.run(["nsenter", "--target", str(self.pid), "--mount", *command], check=True, timeout=60)
+        """The container's first process, as this machine numbers it; 0 where there is none."""
+        pid, namespace = _first.get(self.container, (0, ""))
+        if not namespace or _namespace(pid) != namespace:
+            shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
+            pid = int(subprocess.run(shown, capture_output=True, check=True, timeout=60).stdout)
+            _first[self.container] = (pid, _namespace(pid))
+        return pid
 
     def python(self, script: str, order: dict[str, Any]) -> Any:
         """Run a script of this folder on the host; its standard input is the order, its output is JSON."""
