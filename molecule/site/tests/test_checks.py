@@ -83,6 +83,12 @@ def test_who_logged_in_is_not_asked_about(gateway, submit, header):
     assert submit(gateway, [message])[0][0] == 250
 
 
+def stop_looking(gateway):
+    """Stop the timer that looks at the lists, and wait for the look that may be under way."""
+    gateway.out("systemctl", "stop", "gatehouse-dns-lists.timer")
+    gateway.out("systemctl", "start", "gatehouse-dns-lists")
+
+
 # A list that wants a key
 
 
@@ -99,7 +105,7 @@ def test_a_key_stands_in_one_file_and_in_no_log(asked, gateway, key):
             gateway.out("unbound-control", *arguments)
 
     assert "blocked using keyed.example" in asked(76, HELO, SENDER, TO)
-    gateway.out("systemctl", "stop", "gatehouse-dns-lists.timer")
+    stop_looking(gateway)
     resolver("forward_add", "dq.example", "127.0.0.9")  # where unbound asks nobody
     try:
         gateway.out("postfix", "reload")  # smtpd remembers what it asked
@@ -175,7 +181,7 @@ def test_a_list_that_breaks_is_asked_no_more_and_comes_back(lab, asked, gateway,
     """By the timer alone; nobody runs Ansible, nobody reloads Postfix."""
     lines, why = BREAKS[name]
     assert "blocked using bl.example" in asked(67, HELO, SENDER, TO)
-    gateway.out("systemctl", "stop", "gatehouse-dns-lists.timer")
+    stop_looking(gateway)
     change(*lines)
     if name == "lists the world":  # about .74 no smtpd has asked before, and remembers
         assert "blocked using bl.example" in asked(74, HELO, SENDER, TO)
