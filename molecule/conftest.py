@@ -87,6 +87,15 @@ def _namespace(pid: int) -> str:
         return ""
 
 
+# By systemd, or the next run of site.yml finds that main.cf has not been read. The master process tells its children
+# after the command has returned, and an idle one may take a client until then.
+RELOAD_POSTFIX = """
+old=$(pgrep --parent $(cat /var/spool/postfix/pid/master.pid) --exact 'smtpd|smtp|cleanup|qmgr')
+systemctl reload postfix
+while kill -0 $old 2> /dev/null; do sleep 0.01; done
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Host:
     """A host of the lab: its inventory variables, and a way to run commands in its container as root."""
@@ -143,11 +152,16 @@ class Host:
         source = (ROOT / "molecule" / script).read_text()
         return json.loads(self.out("python3", "-c", source, given=json.dumps(order)))
 
+    def reload_postfix(self) -> None:
+        """Reload Postfix, and wait until no process has the old settings or remembers what it asked for."""
+        self.out("timeout", "60", "bash", "-c", RELOAD_POSTFIX)
+
     def queue(self) -> list[dict[str, Any]]:
         """Postfix' queue, as postqueue(1) -j describes each message."""
         return [json.loads(line) for line in self.out("postqueue", "-j").splitlines()]
 
     def journal(self, *units: str, since: str = "-1h") -> str:
+        self.out("journalctl", "--sync")  # what was logged before now is in it
         return self.out("journalctl", "--no-pager", "--output=cat", f"--since={since}", *(f"--unit={u}" for u in units))
 
 

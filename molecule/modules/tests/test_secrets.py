@@ -87,6 +87,7 @@ def files_with_canaries(host):
 
 
 def journal(host):
+    host.out("journalctl", "--sync")  # what was logged before now is in it
     return host.run("journalctl", "--no-pager", "--output=verbose", "--all").stdout.encode()
 
 

@@ -23,12 +23,12 @@ def limited(gateway):
     def lower(service="", **parameters):
         change = ("-P", f"{service}/") if service else ("-e", "")
         gateway.out("postconf", change[0], *(f"{change[1]}{name}={value}" for name, value in parameters.items()))
-        gateway.out("postfix", "reload")
+        gateway.reload_postfix()
 
     yield lower
     for name in ("main.cf", "master.cf"):
         gateway.out("cp", f"/etc/postfix/candidate/{name}", f"/etc/postfix/{name}")
-    gateway.out("postfix", "reload")
+    gateway.reload_postfix()
 
 
 def crowd(host, address, count):

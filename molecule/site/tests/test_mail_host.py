@@ -41,11 +41,13 @@ def openssl(host, store, *arguments):
     return result.stdout + result.stderr
 
 
-def test_lmtp_is_verified_tls(mail, gateway, lab):
+def test_lmtp_is_verified_tls(mail, gateway, lab, wait):
     mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
-    log = gateway.out("cat", "/var/log/gatehouse-mail.log")
-    assert f"Verified TLS connection established to {lab.store.mail_vpn_address}" in log
-    assert f"Connect from {gateway.mail_vpn_address}" in lab.store.out("cat", "/var/log/gatehouse-mail.log")
+    for host, said in (
+        (gateway, f"Verified TLS connection established to {lab.store.mail_vpn_address}"),
+        (lab.store, f"Connect from {gateway.mail_vpn_address}"),
+    ):
+        wait(lambda here=host, line=said: line in here.out("cat", "/var/log/gatehouse-mail.log"), 10, said)
 
 
 def test_lmtp_wants_a_gateway_s_certificate(lab, gateway):

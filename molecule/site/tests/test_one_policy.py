@@ -78,10 +78,10 @@ def test_a_different_policy_would_be_seen(lab, smtp):
     """The control: one parameter changed on the last gateway alone makes the transcripts differ."""
     first, last = lab.gateways[0], lab.gateways[-1]
     last.out("postconf", "-e", "disable_vrfy_command = no")
-    last.out("postfix", "reload")
+    last.reload_postfix()
     try:
         lines = [EHLO, "VRFY alice@example.org"]
         assert transcript(smtp, first, lines) != transcript(smtp, last, lines)
     finally:
         last.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
-        last.out("postfix", "reload")
+        last.reload_postfix()

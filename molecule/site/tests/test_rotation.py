@@ -60,10 +60,10 @@ def receiver_puts_off(lab, recipient):
     internet.out(
         "postconf", f"smtpd_recipient_restrictions=check_recipient_access inline:{{ {{{recipient} = 450 later}} }}"
     )
-    internet.out("postfix", "reload")
+    internet.reload_postfix()
     yield
     internet.out("postconf", f"smtpd_recipient_restrictions={before}")
-    internet.out("postfix", "reload")
+    internet.reload_postfix()
     for gateway in lab.gateways:
         gateway.out("postqueue", "-f")
 

@@ -155,7 +155,7 @@ def published(lab):
         knot.out("knotc", "zone-commit", "sender.example")
         for gateway in lab.gateways:  # unbound and Postfix' processes remember what they asked for
             gateway.out("unbound-control", "flush_zone", "sender.example")
-            gateway.out("postfix", "reload")
+            gateway.reload_postfix()
 
     yield publish
     publish()
@@ -171,14 +171,14 @@ def tls_server(lab):
     )  # fmt: skip
     host.out("postconf", "-e", "smtpd_tls_chain_files=/etc/postfix/dane.key,/etc/postfix/dane.crt",
              "smtpd_tls_security_level=may")  # fmt: skip
-    host.out("postfix", "reload")
+    host.reload_postfix()
     yield host.out(
         "sh",
         "-c",
         "openssl x509 -in /etc/postfix/dane.crt -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum",
     ).split()[0]
     host.out("postconf", "-X", "smtpd_tls_chain_files", "smtpd_tls_security_level")
-    host.out("postfix", "reload")
+    host.reload_postfix()
 
 
 def test_mail_out_is_held_to_dane(lab, gateway, wait, published, tls_server):
