@@ -160,9 +160,15 @@ class Host:
         """Postfix' queue, as postqueue(1) -j describes each message."""
         return [json.loads(line) for line in self.out("postqueue", "-j").splitlines()]
 
-    def journal(self, *units: str, since: str = "-1h") -> str:
-        self.out("journalctl", "--sync")  # what was logged before now is in it
-        return self.out("journalctl", "--no-pager", "--output=cat", f"--since={since}", *(f"--unit={u}" for u in units))
+    def mail_log(self) -> str:
+        """The mail log of a gateway or mail host; a daemon's line comes a moment after what it tells of."""
+        return self.out("cat", "/var/log/gatehouse-mail.log")
+
+    def journal(self, *units: str, since: str = "-1h", output: str = "cat") -> str:
+        """The journal of these units, or of all, up to now; since and output are options of journalctl(1)."""
+        self.out("journalctl", "--sync")
+        chosen = (f"--since={since}", f"--output={output}", *(f"--unit={unit}" for unit in units))
+        return self.out("journalctl", "--no-pager", "--all", *chosen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -415,9 +421,8 @@ class Mail:
 
     def bounced(self) -> list[str]:
         """Lines of any log that say that mail was returned, and mail that reached the sender."""
-        hosts = [*self.lab.gateways, self.lab.internet]
-        logs = ["/var/log/gatehouse-mail.log"] * len(self.lab.gateways) + ["/var/log/mail.log"]
-        lines = [line for host, log in zip(hosts, logs) for line in host.out("cat", log).splitlines()]
+        logs = [*(host.mail_log() for host in self.lab.gateways), self.lab.internet.out("cat", "/var/log/mail.log")]
+        lines = [line for log in logs for line in log.splitlines()]
         return [line for line in lines if "status=bounced" in line or "to=<carol@sender.example>" in line]
 
     def copies(self, mailbox: str, message_id: str) -> list[str]:

@@ -87,8 +87,7 @@ def files_with_canaries(host):
 
 
 def journal(host):
-    host.out("journalctl", "--sync")  # what was logged before now is in it
-    return host.run("journalctl", "--no-pager", "--output=verbose", "--all").stdout.encode()
+    return host.journal(since="@0", output="verbose").encode()
 
 
 SASL, POSTMAP = "gatehouse.mail.saslpasswd2", "gatehouse.mail.postmap"

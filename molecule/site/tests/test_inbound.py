@@ -112,6 +112,6 @@ def test_end_of_data_that_is_none_makes_no_second_message(mail, smtp, gateway, h
 
 def test_nothing_bounced(lab, gateway, wait):
     wait(lambda: gateway.queue() == [], 30, "an empty queue")
-    log = gateway.out("cat", "/var/log/gatehouse-mail.log")
+    log = gateway.mail_log()
     assert "status=sent" in log
     assert "status=bounced" not in log

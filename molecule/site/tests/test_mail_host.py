@@ -47,7 +47,7 @@ def test_lmtp_is_verified_tls(mail, gateway, lab, wait):
         (gateway, f"Verified TLS connection established to {lab.store.mail_vpn_address}"),
         (lab.store, f"Connect from {gateway.mail_vpn_address}"),
     ):
-        wait(lambda here=host, line=said: line in here.out("cat", "/var/log/gatehouse-mail.log"), 10, said)
+        wait(lambda here=host, line=said: line in here.mail_log(), 10, said)
 
 
 def test_lmtp_wants_a_gateway_s_certificate(lab, gateway):

@@ -60,7 +60,7 @@ def test_wrong_password_is_refused_and_logged(lab, smtp, gateway, wait):
     wait(
         lambda: [
             line
-            for line in gateway.out("cat", "/var/log/gatehouse-mail.log").splitlines()
+            for line in gateway.mail_log().splitlines()
             if told in line and "authentication failed" in line and lab.client.lab_vpn_address in line
         ],
         20,
