@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import email
 import json
 import os
 import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,6 +21,14 @@ import dns.message
 import dns.query
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = os.environ.get("GH_LAB", "ght")
@@ -310,7 +320,7 @@ def received(lab: Lab) -> Callable[[list[str]], dict[str, bytes]]:
 
     def find(marks: list[str]) -> dict[str, bytes]:
         def found() -> dict[str, bytes] | None:
-            order = {"folder": "/home/world/Maildir/new", "marks": marks}
+            order = {"folder": "/home/world/Maildir", "marks": marks}
             here = {mark: base64.b64decode(text) for mark, text in lab.internet.python("maildir.py", order).items()}
             return here if len(here) == len(marks) else None
 
@@ -339,6 +349,61 @@ def verifies(lab: Lab) -> Callable[..., bool]:
     return verify
 
 
+@dataclasses.dataclass(frozen=True)
+class Signer:
+    """Signs as the owners of the lab's other domains do; the public part of the one key is on the lab's name server."""
+
+    private: bytes
+    domains: tuple[str, ...] = ("reject.example", "quarantine.example", "none.example", "sender.example")
+
+    def record(self) -> str:
+        """The key's TXT record, in strings as a zone file has them."""
+        public = load_pem_private_key(self.private, None).public_key()
+        packed = base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+        text = f"v=DKIM1; k=rsa; p={packed}"
+        return " ".join(f'"{text[index : index + 200]}"' for index in range(0, len(text), 200))
+
+    def sign(self, text: str, domain: str, selector: str = "s1", **options: Any) -> str:
+        """The message with one signature more on top; options are dkimpy's."""
+        options.setdefault("include_headers", [b"From", b"To", b"Subject"])
+        given = octets(text)
+        signature = dkim.sign(given, selector.encode(), domain.encode(), self.private, **options)
+        return signature.decode() + text
+
+
+@pytest.fixture(scope="session")
+def signer(lab: Lab) -> Signer:
+    made = rsa.generate_private_key(65537, 2048)
+    found = Signer(made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    for domain in found.domains:
+        name = f"s1._domainkey.{domain}."
+        lab.nsupdate(domain, f"del {name} TXT", f"add {name} 60 TXT {found.record()}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def message() -> Callable[..., str]:
+    """message(mark, header lines, body=): a message with these lines, and a Message-ID of its own."""
+
+    def write(mark: str, headers: list[str], body: str = "hello") -> str:
+        rest = ["To: alice@example.org", f"Date: {DATE}", "Subject: hello", f"Message-ID: {mark}"]
+        return "\r\n".join([*headers, *rest, "", body, ""])
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def results() -> Callable[[str | bytes, Host], str]:
+    """results(message, gateway): what the header says in this gateway's name, all of it in one line."""
+
+    def read(text: str | bytes, gateway: Host) -> str:
+        parsed = email.message_from_bytes(octets(text))
+        ours = [str(value) for value in parsed.get_all("Authentication-Results", []) if gateway.name in str(value)]
+        return " ".join(" ".join(ours).split())
+
+    return read
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for a gateway runs once for each."""
     if "gateway" in metafunc.fixturenames:
@@ -349,6 +414,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def gateway(request: pytest.FixtureRequest, lab: Lab) -> Host:
     return lab[request.param]
+
+
+# What a stranger may do in a minute, lifted for tests that do much.
+LIMITS = {
+    "smtpd_client_message_rate_limit": 0, "smtpd_client_connection_rate_limit": 0,
+    "smtpd_client_recipient_rate_limit": 0, "smtpd_client_connection_count_limit": 0,
+    "smtpd_error_sleep_time": 0, "smtpd_hard_error_limit": 100,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def no_limits(gateway: Host) -> Iterator[None]:
+    """Strangers meet no limits on the gateway while the tests of a module run."""
+    gateway.out("postconf", "-e", *(f"{name}={value}" for name, value in LIMITS.items()))
+    gateway.reload_postfix()
+    yield
+    gateway.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
+    gateway.reload_postfix()
 
 
 Dialogue = Callable[..., list[str]]
@@ -366,6 +449,11 @@ def smtp(lab: Lab) -> Dialogue:
         return [reply[-1] for _line, reply in (client or lab.internet).python("smtp_client.py", order)]
 
     return hold
+
+
+def octets(text: str | bytes) -> bytes:
+    """Text with surrogates for octets that are no UTF-8, as octets."""
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -418,6 +506,31 @@ class Mail:
         command = ["doveadm", "-f", "tab", "fetch", "-u", mailbox, "hdr.message-id", "mailbox", "INBOX"]
         found = self.lab.store.run(*command, check=False).stdout.split()
         return {number: found.count(number) for number in ids}
+
+    def offer(self, gateway: Host, messages: list[tuple[str, str, str | bytes]], **order: Any) -> list[str]:
+        """Offer messages (what stands behind MAIL FROM:, what stands behind RCPT TO:, text) on port 25; the reply that
+        decided each. Order: source, helo, sessions, client."""
+        packed = [
+            {"mail": sender, "rcpt": recipient, "content": base64.b64encode(octets(text)).decode()}
+            for sender, recipient, text in messages
+        ]
+        client = order.pop("client", self.lab.internet)
+        return client.python(
+            "offer.py",
+            {"host": gateway.mail_ipv4, "helo": "internet.sender.example", "messages": packed, **order},
+        )  # fmt: skip
+
+    def stored(self, marks: Iterable[str], mailbox: str = "alice@example.org", seconds: float = 60) -> dict[str, bytes]:
+        """{mark: the message that has it, as its file has it with CRLF} of a mailbox, waited for."""
+        user, _at, domain = mailbox.partition("@")
+        wanted = list(marks)
+        order = {"folder": f"/var/spool/dovecot/vmail/{domain}/{user}/Maildir", "marks": wanted}
+
+        def found() -> dict[str, bytes] | None:
+            here = {mark: base64.b64decode(text) for mark, text in self.lab.store.python("maildir.py", order).items()}
+            return here if len(here) == len(wanted) else None
+
+        return wait_for(found, seconds, f"{len(wanted)} messages in the mailbox of {mailbox}") if wanted else {}
 
     def bounced(self) -> list[str]:
         """Lines of any log that say that mail was returned, and mail that reached the sender."""

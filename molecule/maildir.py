@@ -1,6 +1,6 @@
-"""Runs on a host of the lab: find messages in a folder of a Maildir, and print them as JSON.
+"""Runs on a host of the lab: find messages in a Maildir, and print them as JSON.
 
-Standard input: {"folder", "marks": [text, ...]}.
+Standard input: {"folder": the Maildir, "marks": [text, ...]}.
 Standard output: {mark: the message that has it, with CRLF, in base64}.
 """
 
@@ -16,7 +16,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     folder = Path(order["folder"])
     found = {}
-    for path in folder.iterdir() if folder.exists() else ():
+    for path in (*folder.glob("new/*"), *folder.glob("cur/*")):
         message = path.read_bytes()
         for mark in order["marks"]:
             if mark.encode() in message:

@@ -54,6 +54,8 @@ SITE_VARIABLES = (
     "mail_dkim_senders",
     "mail_logins",
     "mail_milter_sockets",
+    "mail_any_from_logins",
+    "mail_dmarc_judge",
     "mail_policyd_spf",
     "mail_virus_scanner",
     "mail_spamassassin",
@@ -583,6 +585,13 @@ def _mail(
     _outgoing.check_scanned_size(at["mail_message_size_limit"], size, scanner)
     marker = _inventory.boolean(at["mail_spamassassin"], values.get("mail_spamassassin", False))
     logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
+    judge = _outgoing.judge(at["mail_dmarc_judge"], values.get("mail_dmarc_judge", "dmarc"))
+    chains = _outgoing.chains(judge, scanner, marker, bool(logins))
+    policyd_spf = _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False))
+    if policyd_spf and judge != _outgoing.OPENDMARC:
+        at["mail_policyd_spf"].refuse(
+            True, "goes with opendmarc alone", "write mail_dmarc_judge: opendmarc as well, or remove it"
+        )
     return {
         "domains": [
             {
@@ -604,12 +613,16 @@ def _mail(
         "logins": logins,
         "senders": _outgoing.senders(logins),
         "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
-        "milters": _outgoing.milters(
-            at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), scanner, marker
+        "any_from_logins": _outgoing.any_from(
+            at["mail_any_from_logins"], values.get("mail_any_from_logins", []), logins
         ),
+        "milter_chains": chains,
+        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), chains),
+        "judges": [name for name in _outgoing.JUDGES.values() if any(name in chain for chain in chains.values())],
         "virus_scanner": scanner,
         "spamassassin": marker,
-        "policyd_spf": _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False)),
+        "policyd_spf": policyd_spf,
+        "strict_from": judge == _outgoing.OPENDMARC,
         "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT), postscreen),
         "postscreen": postscreen,
         "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),

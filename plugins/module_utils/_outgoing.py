@@ -18,26 +18,30 @@ PASSWORD_LENGTH = 12  # characters at least
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
 
+JUDGE = "gatehouse-dmarc"
+OPENDMARC = "opendmarc"
+JUDGES = {"dmarc": JUDGE, "opendmarc": OPENDMARC}  # mail_dmarc_judge, by role
 SCANNER = "clamav-milter"
 MARKER = "spamass-milter"
-# Each milter with its inet port, the folder and the group of its unix socket, the services of Postfix that ask it, and
-# milter_default_action where that is not "tempfail": what only marks is no guard, and must not cost mail.
-# opendkim signs with one kind of key a process, hence two. The order is that in which Postfix asks: a signature is
-# judged before the policy that wants to know about it, what a policy refuses need not be scanned, and what is infected
-# need not be marked.
+# Each milter with its inet port, the folder and the group of its unix socket, and milter_default_action where that is
+# not "tempfail": what only marks is no guard, and must not cost mail. opendkim signs with one kind of key a process,
+# hence two.
 MILTERS = {
-    "opendkim": {
-        "port": 8891, "folder": "opendkim", "group": "opendkim", "services": ["smtp", "submission", "local"],
-    },
-    "opendkim-ed25519": {
-        "port": 8890, "folder": "opendkim", "group": "opendkim", "services": ["submission", "local"],
-    },
-    "opendmarc": {"port": 8893, "folder": "opendmarc", "group": "opendmarc", "services": ["smtp"]},
-    SCANNER: {"port": 8894, "folder": "clamav-milter", "group": "clamilt", "services": ["smtp", "submission"]},
-    MARKER: {
-        "port": 8895, "folder": "spamass-milter", "group": "sa-milt", "services": ["smtp"], "default_action": "accept",
-    },
-}  # fmt: skip
+    "opendkim": {"port": 8891, "folder": "opendkim", "group": "opendkim"},
+    "opendkim-ed25519": {"port": 8890, "folder": "opendkim", "group": "opendkim"},
+    JUDGE: {"port": 8892, "folder": "gatehouse-dmarc", "group": "gatehouse-dmarc"},
+    OPENDMARC: {"port": 8893, "folder": "opendmarc", "group": "opendmarc"},
+    SCANNER: {"port": 8894, "folder": "clamav-milter", "group": "clamilt"},
+    MARKER: {"port": 8895, "folder": "spamass-milter", "group": "sa-milt", "default_action": "accept"},
+}
+# Whom each service of Postfix asks, in this order. On port 25 a signature is judged before the policy that wants to
+# know about it, what a policy refuses need not be scanned, and what is infected need not be marked. At submission the
+# judge comes first: what it adds is signed.
+CHAINS = {
+    "smtp": ("opendkim", JUDGE, OPENDMARC, SCANNER, MARKER),
+    "submission": (JUDGE, "opendkim", "opendkim-ed25519", SCANNER),
+    "local": ("opendkim", "opendkim-ed25519"),
+}
 MILTER_PORTS = ("milter_port_t", (8890, 8891, 8893))  # as PORT_TYPES of the model
 SOCKETS = ("unix", "inet")
 # ClamAV scans no file of 2 GiB (MaxFileSize), and Postfix and the other milters add header fields to a message.
@@ -84,6 +88,17 @@ def senders(by_login: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         name: sorted(owners[name] | owners.get("@" + _inventory.domain_of(name), set()))
         for name in sorted(owners)
     }  # fmt: skip
+
+
+def any_from(at: _inventory.Place, value: object, logins: Mapping[str, Any]) -> list[str]:
+    """The logins whose From field may name anybody."""
+    found = []
+    for index, login in enumerate(_inventory.sequence(at, value, '["printer@example.org"]')):
+        name = _inventory.address(at[index], login)
+        if "@" in name and name not in logins:
+            at[index].refuse(login, "is not a login", "write one of mail_logins")
+        found.append(name)
+    return sorted(set(found))
 
 
 def check_passwords(
@@ -200,15 +215,36 @@ def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
 # The milters
 
 
-def milters(at: _inventory.Place, value: object, scanner: bool, marker: bool) -> list[dict[str, Any]]:
-    """In the order in which Postfix asks them: name, unit, group (of the socket), services, what becomes of mail while
-    one is away (`default_action`), and where it listens, as the milter (`listen`) and as Postfix (`connect`) has it."""
+def judge(at: _inventory.Place, value: object) -> str:
+    """The milter that judges strangers' mail by DMARC."""
+    if not isinstance(value, str) or value not in JUDGES:
+        at.refuse(value, "is no judge", f"write one of {', '.join(JUDGES)}")
+        return JUDGE
+    return JUDGES[value]
+
+
+def chains(judge: str, scanner: bool, marker: bool, submission: bool) -> dict[str, list[str]]:
+    """{service of Postfix: the milters that it asks, in this order}; none for submission where nobody may submit.
+
+    Who submits is held to his login by our own judge, whoever judges strangers."""
+    off = {name for name, wanted in ((SCANNER, scanner), (MARKER, marker)) if not wanted}
+    strangers = off | (set(JUDGES.values()) - {judge})
+    return {
+        "smtp": [name for name in CHAINS["smtp"] if name not in strangers],
+        "submission": [name for name in CHAINS["submission"] if submission and name not in off],
+        "local": list(CHAINS["local"]),
+    }
+
+
+def milters(at: _inventory.Place, value: object, chains: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The milters of these chains: name, unit, group (of the socket), what becomes of mail while one is away
+    (`default_action`), and where it listens, as the milter (`listen`) and as Postfix (`connect`) has it."""
     if value not in SOCKETS:
         at.refuse(value, "is no kind of socket", f"write one of {', '.join(SOCKETS)}")
-    chosen = {SCANNER: scanner, MARKER: marker}
+    asked = {name for chain in chains.values() for name in chain}
     found = []
     for name, milter in MILTERS.items():
-        if not chosen.get(name, True):
+        if name not in asked:
             continue
         path = f"/run/{milter['folder']}/{name}.sock"
         unix = value != "inet"
@@ -217,7 +253,6 @@ def milters(at: _inventory.Place, value: object, scanner: bool, marker: bool) ->
                 "name": name,
                 "unit": name,
                 "group": milter["group"],
-                "services": list(milter["services"]),
                 "default_action": milter.get("default_action", "tempfail"),
                 "listen": f"local:{path}" if unix else f"inet:{milter['port']}@127.0.0.1",
                 "connect": f"unix:{path}" if unix else f"inet:127.0.0.1:{milter['port']}",

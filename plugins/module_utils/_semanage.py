@@ -65,12 +65,21 @@ class PortKey(NamedTuple):
         return self.proto == other.proto and self.low <= other.low and other.high <= self.high
 
 
+def canonical(target: str, equivalences: Mapping[str, str]) -> str:
+    """A file context's target as the store has it: below a folder that the policy declares the same as another one, with
+    the other's name (file_contexts.subs_dist(5)). EL 9 has /run as /var/run, EL 10 the other way round."""
+    for folder, other in equivalences.items():
+        if target.startswith(f"{folder}/"):
+            return other + target[len(folder) :]
+    return target
+
+
 class Store(NamedTuple):
     """What a host's store says: types of ports, of (target, file kind), values of booleans, checksums of modules.
 
     ``local_*`` are the keys of records that the policy does not bring along. A boolean is None while what is stored and
     what the kernel has are not the same. ``modules`` are those at semanage's priority, with ``sha256:`` and the sum of
-    their CIL text.
+    their CIL text. ``equivalences`` are folders that the policy declares the same as another one.
     """
 
     ports: Mapping[PortKey, str]
@@ -79,6 +88,7 @@ class Store(NamedTuple):
     local_fcontexts: frozenset[tuple[str, str]]
     booleans: Mapping[str, bool | None]
     modules: Mapping[str, str]
+    equivalences: Mapping[str, str]
     port_types: frozenset[str]
     file_types: frozenset[str]
 

@@ -63,8 +63,8 @@ options:
       target:
         description:
           - The path as a regular expression, such as C(/srv/mail(/.*\)?).
-          - Below a folder that the policy declares the same as another one, it is written with the other's name; on
-            EL 9 that is C(/var/run) for C(/run). The error says how.
+          - Below a folder that the policy declares the same as another one, such as C(/run) and C(/var/run), either name
+            does; the store has the one that the policy wants.
         type: str
         required: true
       ftype:
@@ -317,6 +317,7 @@ def read_store(python: Bindings, tools: Tools, with_modules: bool) -> Store:
             local_fcontexts=frozenset(fcontexts.get_all(locallist=True)),
             booleans={name: agreed(values) for name, values in booleans.get_all().items()},
             modules=installed(tools) if with_modules else {},
+            equivalences=fcontexts.equiv_dist,
             port_types=frozenset(ports.valid_types),
             file_types=frozenset(fcontexts.valid_types),
         )
@@ -438,7 +439,11 @@ def converge(params: Mapping[str, Any], tools: Tools, warn: Callable[[str], None
     core.check_modules(params["modules"])
     python = bindings()
     store = read_store(python, tools, bool(params["modules"]))
-    ports, fcontexts = real_types(params["ports"], python), real_types(params["fcontexts"], python)
+    ports = real_types(params["ports"], python)
+    fcontexts = [
+        {**item, "target": core.canonical(item["target"], store.equivalences)}
+        for item in real_types(params["fcontexts"], python)
+    ]
     unneeded = [
         item["name"]
         for item in params["modules"]

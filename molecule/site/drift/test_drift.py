@@ -16,7 +16,7 @@ BREAKAGE = {
         "rm /etc/postfix/relay_recipients.lmdb",
         ["Write the lookup tables", "Reload Postfix"],
     ),
-    "a milter stopped": ("gateway", "systemctl stop opendmarc", ["Start opendmarc"]),
+    "a milter stopped": ("gateway", "systemctl stop gatehouse-dmarc", ["Start the judge"]),
     "the scanner stopped": ("gateway", "systemctl stop clamav-daemon", ["Start ClamAV"]),
     "who signs for whom": (
         "gateway",

@@ -1,5 +1,5 @@
-"""What a site may choose otherwise: milters over TCP, policyd-spf, cron, a key of one's own, postscreen, SpamAssassin,
-and a resolver that asks another one. Then all goes back."""
+"""What a site may choose otherwise: milters over TCP, opendmarc and policyd-spf, cron, a key of one's own, postscreen,
+SpamAssassin, and a resolver that asks another one. Then all goes back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 pytestmark = pytest.mark.stress
-TAGS = "platform,unbound,opendkim,opendmarc,spf,clamav,spamassassin,postfix"
+TAGS = "platform,unbound,opendkim,public_suffix_list,dmarc,opendmarc,spf,clamav,spamassassin,postfix"
 TO = ("EHLO internet.sender.example", "MAIL FROM:<carol@sender.example>", "RCPT TO:<alice@example.org>")
 # Talk before the greeting: standard input is {"host"}; standard output is the replies to the lines.
 EARLY = """
@@ -52,11 +52,12 @@ def chosen(lab, private_key):
     lab.gateways[0].out("cp", "-p", path, "/root/kept")
     choices = {
         "mail_milter_sockets": "inet",
+        "mail_dmarc_judge": "opendmarc",
         "mail_policyd_spf": True,
         "mail_postscreen": True,
         "mail_spamassassin": True,
         "unbound_forward_addresses": [lab["ns.example.net"].lab_address4],
-        "opendmarc_public_suffix_list_refresh": "cron",
+        "public_suffix_list_refresh": "cron",
         "vault_mail_dkim_keys": {f"example.org/{BROUGHT}": private_key},
     }
     run = ("playbooks/site.yml", "--limit", "mail_gateways", "--tags", TAGS)
@@ -81,7 +82,63 @@ def test_selinux_lets_the_milters_have_their_ports(lab, chosen):
     ports = next(
         line for line in host.out("semanage", "port", "--list").splitlines() if line.startswith("milter_port_t")
     )
-    assert {"8890", "8891", "8893", "8894", "8895"} <= set(ports.replace(",", " ").split())
+    assert {"8890", "8891", "8892", "8893", "8894", "8895"} <= set(ports.replace(",", " ").split())
+
+
+# Sender, client, header lines; the victims have p=reject. {id} is the gateway's name.
+DECEIVERS = {
+    "an @ in quotes": ('<"a@reject.example"@sender.example>', 66, ["From: a@reject.example"]),
+    "an @ in quotes, ours": ('<"a@example.org"@sender.example>', 66, ["From: ceo@example.org"]),
+    "a source route": ("<@sender.example:a@reject.example>", 66, ["From: a@reject.example"]),
+    "results": (
+        "<ceo@example.org>",
+        69,
+        [
+            "Authentication-Results: (;) {id}; dkim=pass header.d=example.org",
+            "DKIM-Signature: v=9",
+            "From: ceo@example.org",
+        ],
+    ),
+    "results in pieces": (
+        "<ceo@example.org>",
+        69,
+        ["Authentication-Results:\r\n {id}\r\n ; dkim=pass header.d=example.org", "From: ceo@example.org"],
+    ),
+    "Received-SPF": ("<ceo@example.org>", 69, ["Received-SPF: pass (x) receiver={id}", "From: ceo@example.org"]),
+    "plainly": ("<ceo@example.org>", 69, ["From: ceo@example.org"]),
+    "a From that shows another": ("<m@sender.example>", 66, ["From: ceo@example.org <m@sender.example>"]),
+    "a From that is not closed": ("<m@sender.example>", 69, ["From: ceo@example.org>"]),
+    "two addresses": ("<m@sender.example>", 66, ["From: ceo@example.org, m@sender.example"]),
+}
+HONEST = (
+    "carol@sender.example",
+    '"Carolson, Carol" <carol@sender.example>',
+    "=?utf-8?q?C=C3=A4rol?= <carol@sender.example>",
+)
+
+
+@pytest.mark.parametrize("name", DECEIVERS)
+def test_opendmarc_is_deceived_neither(lab, mail, message, gateway, chosen, published, name):
+    sender, octet, header = DECEIVERS[name]
+    text = message(mail.new_id(), [line.format(id=gateway.name) for line in header])
+    (reply,) = mail.offer(gateway, [(sender, "<alice@example.org>", text)], source=lab.stranger(octet))
+    assert reply[0] == "5", reply
+
+
+@pytest.mark.parametrize("author", HONEST)
+def test_with_opendmarc_honest_mail_comes_in(mail, message, gateway, chosen, author):
+    mark = mail.new_id()
+    offered = [("<carol@sender.example>", "<alice@example.org>", message(mark, [f"From: {author}"]))]
+    assert mail.offer(gateway, offered)[0].startswith("250 ")
+    assert b"dmarc=none" in mail.stored([mark])[mark]
+
+
+def test_with_opendmarc_a_login_is_held_to_its_addresses(mail, gateway, submit, chosen):
+    texts = [
+        f"From: {who}\r\nMessage-ID: {mail.new_id()}\r\n\r\nhello\r\n"
+        for who in ("alice@example.org", "bob@example.org")
+    ]
+    assert [code for code, _text in submit(gateway, texts)] == [250, 550]
 
 
 def test_policyd_spf_says_what_it_found(mail, gateway, chosen):

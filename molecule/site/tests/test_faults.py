@@ -11,7 +11,7 @@ from typing import Callable, Union
 
 import pytest
 
-HUNDRED = 100
+COUNT = 200  # messages that are under way meanwhile
 RECOVERY = 60  # seconds from the cure until all mail is where it belongs
 QUEUE = "/var/spool/postfix"
 ACCEPTED = r"250 2\.0\.0 Ok: queued"
@@ -105,9 +105,9 @@ FAULTS = {
     "opendkim stopped": stopped("gateways", "opendkim", UNJUDGED),
     "opendkim killed": killed("gateways", "opendkim", f"{UNJUDGED}|{ACCEPTED}"),
     "opendkim hangs": hung("gateways", "opendkim", UNJUDGED, soon=40),
-    "opendmarc stopped": stopped("gateways", "opendmarc", UNJUDGED),
-    "opendmarc killed": killed("gateways", "opendmarc", f"{UNJUDGED}|{ACCEPTED}"),
-    "opendmarc hangs": hung("gateways", "opendmarc", UNJUDGED, soon=40),
+    "the judge stopped": stopped("gateways", "gatehouse-dmarc", UNJUDGED),
+    "the judge killed": killed("gateways", "gatehouse-dmarc", f"{UNJUDGED}|{ACCEPTED}"),
+    "the judge hangs": hung("gateways", "gatehouse-dmarc", UNJUDGED, soon=40),
     "clamd stopped": dataclasses.replace(stopped("gateways", CLAMD, UNJUDGED), mended=WITH_CLAMD),
     "clamd killed": killed("gateways", CLAMD, f"{UNJUDGED}|{ACCEPTED}"),
     "clamd hangs": hung("gateways", CLAMD, UNJUDGED, soon=20),
@@ -160,12 +160,12 @@ def test_fault_costs_no_mail(lab, mail, smtp, wait, name):
     try:
         for gateway in lab.gateways:
             wait(lambda here=gateway: re.match(fault.reply, told(smtp, here, fault.soon)), 15, fault.reply)
-        ids = mail.queue(HUNDRED)
+        ids = mail.queue(COUNT)
         wait(lambda: not [one for one in lab.internet.queue() if one["queue_name"] == "incoming"], 60, "a first try")
     finally:
         act(lab, hosts, fault.mended)
     since = time.monotonic()
-    wait(lambda: all(mail.arrived(ids).values()), RECOVERY, f"100 messages after {name}")
+    wait(lambda: all(mail.arrived(ids).values()), RECOVERY, f"{COUNT} messages after {name}")
     print(f"{name}: recovered in {time.monotonic() - since:.0f} s")
     act(lab, hosts, fault.afterwards)
     if fault.once:

@@ -95,10 +95,11 @@ def test_mail_waits_for_each_milter_but_for_one_that_says_otherwise():
     written = yaml.safe_load((ROLE / "vars/main.yml").read_text())
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.tests.update(mathstuff.TestModule().tests())
-    guard = {"connect": "unix:/run/guard/guard.sock", "services": ["smtp", "submission"]}
-    marker = {"connect": "inet:127.0.0.1:8895", "services": ["smtp"], "default_action": "accept"}
+    guard = {"connect": "unix:/run/guard/guard.sock", "name": "guard"}
+    marker = {"connect": "inet:127.0.0.1:8895", "name": "marker", "default_action": "accept"}
     values = {
-        "postfix_milters": [guard, marker],
+        "postfix_milters": [marker, guard],
+        "postfix_milter_chains": {"smtp": ["guard", "marker"], "submission": ["guard"], "local": []},
         "postfix_milter_command_timeout": "30s",
         "postfix_milter_content_timeout": "120s",
     }

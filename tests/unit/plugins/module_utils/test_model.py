@@ -821,19 +821,27 @@ def test_the_lab_in_whole():
         "logins": {},
         "senders": {},
         "dkim_senders": {},
+        "any_from_logins": [],
         "policyd_spf": False,
+        "strict_from": False,
+        "judges": ["gatehouse-dmarc"],
+        "milter_chains": {
+            "smtp": ["opendkim", "gatehouse-dmarc", "clamav-milter"],
+            "submission": [],
+            "local": ["opendkim", "opendkim-ed25519"],
+        },
         "virus_scanner": True,
         "spamassassin": False,
         "milters": [
             {
-                "name": name, "unit": name, "group": group, "services": services, "default_action": "tempfail",
+                "name": name, "unit": name, "group": group, "default_action": "tempfail",
                 "listen": f"local:/run/{folder}/{name}.sock", "connect": f"unix:/run/{folder}/{name}.sock",
             }
-            for name, folder, group, services in (
-                ("opendkim", "opendkim", "opendkim", ["smtp", "submission", "local"]),
-                ("opendkim-ed25519", "opendkim", "opendkim", ["submission", "local"]),
-                ("opendmarc", "opendmarc", "opendmarc", ["smtp"]),
-                ("clamav-milter", "clamav-milter", "clamilt", ["smtp", "submission"]),
+            for name, folder, group in (
+                ("opendkim", "opendkim", "opendkim"),
+                ("opendkim-ed25519", "opendkim", "opendkim"),
+                ("gatehouse-dmarc", "gatehouse-dmarc", "gatehouse-dmarc"),
+                ("clamav-milter", "clamav-milter", "clamilt"),
             )
         ],
         "recipient_delimiter": "+",

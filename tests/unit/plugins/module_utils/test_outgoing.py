@@ -155,24 +155,64 @@ def test_no_selector_is_used_twice():
 
 def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
     unix = build()["mx1.example.org"]
-    assert [m["name"] for m in unix["milters"]] == ["opendkim", "opendkim-ed25519", "opendmarc", "clamav-milter"]
+    assert [m["name"] for m in unix["milters"]] == ["opendkim", "opendkim-ed25519", "gatehouse-dmarc", "clamav-milter"]
     assert all(m["connect"].startswith("unix:/run/") and m["listen"].startswith("local:/run/") for m in unix["milters"])
     assert unix["selinux_ports"] == []
     inet = build(mail_milter_sockets="inet")
-    ports = (8891, 8890, 8893, 8894)
+    ports = (8891, 8890, 8892, 8894)
     milters = inet["mx1.example.org"]["milters"]
     assert [milter["connect"] for milter in milters] == [f"inet:127.0.0.1:{port}" for port in ports]
     assert [milter["listen"] for milter in milters] == [f"inet:{port}@127.0.0.1" for port in ports]
-    label = {"port": "8894", "proto": "tcp", "setype": "milter_port_t"}  # EL's policy has the others
-    assert inet["mx1.example.org"]["selinux_ports"] == [label]
+    labels = [{"port": port, "proto": "tcp", "setype": "milter_port_t"} for port in ("8892", "8894")]
+    assert inet["mx1.example.org"]["selinux_ports"] == labels  # EL's policy has the others
     assert inet["store.example.org"]["selinux_ports"] == []
 
 
 def test_without_a_virus_scanner_postfix_asks_none():
     model = build(mail_virus_scanner=False, mail_milter_sockets="inet")["mx1.example.org"]
     assert model["virus_scanner"] is False
-    assert [milter["name"] for milter in model["milters"]] == ["opendkim", "opendkim-ed25519", "opendmarc"]
-    assert model["selinux_ports"] == []
+    assert [milter["name"] for milter in model["milters"]] == ["opendkim", "opendkim-ed25519", "gatehouse-dmarc"]
+    assert [port["port"] for port in model["selinux_ports"]] == ["8892"]
+
+
+def test_a_signature_is_judged_before_the_policy_and_what_the_judge_adds_is_signed():
+    model = build(**with_logins(LOGIN))["mx1.example.org"]
+    assert model["milter_chains"] == {
+        "smtp": ["opendkim", "gatehouse-dmarc", "clamav-milter"],
+        "submission": ["gatehouse-dmarc", "opendkim", "opendkim-ed25519", "clamav-milter"],
+        "local": ["opendkim", "opendkim-ed25519"],
+    }
+
+
+def test_opendmarc_judges_strangers_where_it_is_chosen_and_nobody_who_logs_in():
+    alone = build(mail_dmarc_judge="opendmarc")["mx1.example.org"]
+    assert alone["milter_chains"]["smtp"] == ["opendkim", "opendmarc", "clamav-milter"]
+    assert alone["judges"] == ["opendmarc"]
+    assert alone["strict_from"] is True
+    both = build(mail_dmarc_judge="opendmarc", mail_policyd_spf=True, **with_logins(LOGIN))["mx1.example.org"]
+    assert both["milter_chains"]["submission"][0] == "gatehouse-dmarc"
+    assert both["judges"] == ["gatehouse-dmarc", "opendmarc"]
+    assert both["policyd_spf"] is True
+
+
+@pytest.mark.parametrize(
+    "values, problem",
+    [
+        ({"mail_dmarc_judge": "rspamd"}, 'mail_dmarc_judge: "rspamd" is no judge; write one of dmarc, opendmarc'),
+        (
+            {"mail_policyd_spf": True},
+            "mail_policyd_spf: true goes with opendmarc alone; write mail_dmarc_judge: opendmarc as well, or remove it",
+        ),
+        (
+            {"mail_any_from_logins": ["printer@example.org"]},
+            'mail_any_from_logins[0]: "printer@example.org" is not a login; write one of mail_logins',
+        ),
+    ],
+)
+def test_what_the_judge_cannot_do_is_refused(values, problem):
+    with pytest.raises(_model.InventoryError) as caught:
+        build(**values)
+    assert caught.value.problems == [f"host mx1.example.org: {problem}"]
 
 
 def test_spamassassin_comes_last_where_it_is_wanted_and_its_absence_costs_no_mail():
@@ -181,10 +221,10 @@ def test_spamassassin_comes_last_where_it_is_wanted_and_its_absence_costs_no_mai
     actions = [(milter["name"], milter["default_action"]) for milter in model["milters"]]
     assert actions[-1] == ("spamass-milter", "accept")
     assert {action for name, action in actions[:-1]} == {"tempfail"}
-    assert model["milters"][-1]["services"] == ["smtp"]
+    assert [service for service, chain in model["milter_chains"].items() if "spamass-milter" in chain] == ["smtp"]
     inet = build(mail_spamassassin=True, mail_milter_sockets="inet")["mx1.example.org"]
     assert inet["milters"][-1]["connect"] == "inet:127.0.0.1:8895"
-    assert [port["port"] for port in inet["selinux_ports"]] == ["8894", "8895"]
+    assert [port["port"] for port in inet["selinux_ports"]] == ["8892", "8894", "8895"]
 
 
 def test_no_message_is_larger_than_what_can_be_scanned():

@@ -12,6 +12,7 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._semanage import (
     Store,
     blamed,
     boolean_changes,
+    canonical,
     check_modules,
     checksums,
     fcontext_changes,
@@ -47,6 +48,7 @@ STORE = Store(
     local_fcontexts=frozenset({("/srv/x(/.*)?", "all files")}),
     booleans={"jit": False, "scan": True, "torn": None},
     modules={"there": "sha256:aa"},
+    equivalences={"/run": "/var/run"},
     port_types=frozenset({"smtp_port_t", "milter_port_t", "http_port_t", "unreserved_port_t"}),
     file_types=frozenset({"mail_spool_t", "postfix_etc_t"}),
 )
@@ -261,3 +263,16 @@ def test_a_port_key_reads_as_its_port():
         "25/tcp",
         "8890-8899/tcp",
     ]
+
+
+@pytest.mark.parametrize(
+    "target, stored",
+    [
+        ("/run/x(/.*)?", "/var/run/x(/.*)?"),
+        ("/var/run/x(/.*)?", "/var/run/x(/.*)?"),
+        ("/running/x", "/running/x"),
+        ("/run", "/run"),
+    ],
+)
+def test_a_path_has_the_name_that_the_policy_wants(target, stored):
+    assert canonical(target, STORE.equivalences) == stored
