@@ -66,8 +66,8 @@ class PortKey(NamedTuple):
 
 
 def canonical(target: str, equivalences: Mapping[str, str]) -> str:
-    """A file context's target as the store has it: below a folder that the policy declares the same as another one, with
-    the other's name (file_contexts.subs_dist(5)). EL 9 has /run as /var/run, EL 10 the other way round."""
+    """A file context's target as the store has it: below a folder that the policy declares the same as another one,
+    with the other's name (file_contexts.subs_dist). EL 9 has /run as /var/run, EL 10 the other way round."""
     for folder, other in equivalences.items():
         if target.startswith(f"{folder}/"):
             return other + target[len(folder) :]

@@ -63,8 +63,8 @@ options:
       target:
         description:
           - The path as a regular expression, such as C(/srv/mail(/.*\)?).
-          - Below a folder that the policy declares the same as another one, such as C(/run) and C(/var/run), either name
-            does; the store has the one that the policy wants.
+          - Below a folder that the policy declares the same as another one, such as C(/run) and C(/var/run), either
+            name does; the store has the one that the policy wants.
         type: str
         required: true
       ftype:

@@ -41,7 +41,8 @@ WHAT = {
 }
 # Not those of the measurement, nor clamd, whose memory is that of its signatures.
 OUR_UNITS = (
-    "postfix@-", "opendkim", "opendkim-ed25519", "gatehouse-dmarc", "clamav-milter", "clamav-freshclam", "postgrey", "unbound"
+    "postfix@-", "opendkim", "opendkim-ed25519", "gatehouse-dmarc", "clamav-milter", "clamav-freshclam", "postgrey",
+    "unbound",
 )  # fmt: skip
 ORDER = {
     "times": 5,
