@@ -222,10 +222,11 @@ class Result(NamedTuple):
     selector: str
 
 
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s;"()]+)'
+_VALUE = r"[^\s;]"
 _RESULT = re.compile(
-    r'\s*;\s*dkim=([a-z]+)(?:\s+reason="[^"]*"|\s*\((?:[^()\\]|\\.)*\))*\s+header\.d=([A-Za-z0-9._-]+)'
-    rf"\s+header\.i={_VALUE}\s+header\.a=[a-z0-9-]+\s+header\.s=({_VALUE})\s+header\.b={_VALUE}(?=\s*(?:;|$))"
+    r'\s*;\s*dkim=([a-z]+)(?:\s+reason="[^"]*"|\s*\((?:[^()\\]|\\.)*\))*\s+header\.d=([^\s;]+)'
+    rf"\s+header\.i={_VALUE}*\s+header\.a={_VALUE}+\s+header\.s=({_VALUE}+)\s+header\.b={_VALUE}+(?=\s*(?:;|$))",
+    re.ASCII,
 )
 _ID = re.compile(r'\s*([^\s;()"]+)')
 
@@ -244,7 +245,8 @@ def dkim_results(field: str, authserv_id: str) -> list[Result]:
         one = _RESULT.match(field, at)
         if not one:
             return found
-        found.append(Result(one[1], one[2].lower(), one[3].strip('"').lower()))
+        if is_domain(one[2]):
+            found.append(Result(one[1], one[2].lower(), one[3].lower()))
         at = one.end()
 
 
