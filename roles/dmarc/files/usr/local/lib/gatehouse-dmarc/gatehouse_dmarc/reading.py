@@ -187,9 +187,12 @@ class _Reader:
         domain = self.take("atom") or ""
         if not is_domain(domain):
             raise ReadingError("an address has no domain of letters, digits, hyphens and dots")
+        # Some decode it, in quotes too.
+        if _ENCODED_WORD.search(local):
+            raise ReadingError("an address has an encoded word in it")
         if local.startswith('"'):
             return Mailbox(re.sub(r"\\(.)", r"\1", local[1:-1]), domain.lower())
-        if not _LOCAL.fullmatch(local) or _ENCODED_WORD.search(local):
+        if not _LOCAL.fullmatch(local):
             raise ReadingError("an address has a local part that must be quoted")
         return Mailbox(local, domain.lower())
 
