@@ -99,6 +99,21 @@ def _after_comment(text: str, at: int) -> int:
     raise ReadingError("a comment is not closed")
 
 
+def _check_name(words: list[str]) -> None:
+    """Refuse names of which some readers make an address.
+
+    Some stop at a bracket or at a dot in front, and take the words up to there for the address. Some look for encoded words
+    before they look for quotes.
+    """
+    quoted = [word for word in words if word.startswith('"')]
+    encoded = [word for word in words if "=?" in word]
+    loose = any(re.match(r"\.|.*[][]", word) for word in words if word not in quoted)
+    if loose and (encoded or any("@" in word for word in quoted)):
+        raise ReadingError("a name has brackets or a dot in front, and words in quotes or encoded beside them")
+    if quoted and any(word.find("?=", word.find("=?") + 2) < 0 for word in encoded):
+        raise ReadingError("a name has an encoded word that is not closed")
+
+
 class _Reader:
     """Reads tokens from left to right, and never back."""
 
@@ -153,9 +168,9 @@ class _Reader:
         self.skip_space()
         return found
 
-    def mailbox_or_words(self) -> tuple[int, Optional[Mailbox]]:
+    def mailbox_or_words(self) -> tuple[list[str], Optional[Mailbox]]:
         """The words read, and the address behind or among them: `words <address>` or a bare `address`."""
-        words = 0
+        words: list[str] = []
         while True:
             self.skip_space()
             word = self.take("atom", "quoted")
@@ -166,8 +181,9 @@ class _Reader:
                     raise ReadingError("a name has an @ without quotes")
                 mailbox = self.domain_of(word)
                 self.skip_space()
-                return 1, mailbox
-            words += 1
+                return words, mailbox
+            words.append(word)
+        _check_name(words)
         if self.take("<") is None:
             return words, None
         while self.peek().text and not self.peek().text.strip(" \t"):
