@@ -102,9 +102,9 @@ class Judge(Milter.Base):
     settings: Settings
 
     def connect(self, _name: str, _family: int, address: Any) -> int:
-        # A client on a unix socket is this host itself.
-        self.client = address[0] if isinstance(address, tuple) else "127.0.0.1"
-        self.exempt = self.settings.is_exempt(self.client)
+        # A client on a unix socket is this host itself. None is one whose address Postfix could not find out.
+        self.client = address[0] if isinstance(address, tuple) else "127.0.0.1" if address else ""
+        self.exempt = self.client != "" and self.settings.is_exempt(self.client)
         self.helo = ""
         return Milter.CONTINUE
 
@@ -172,7 +172,8 @@ class Judge(Milter.Base):
         author, settings = domains[0], self.settings
         until = time.monotonic() + PATIENCE_IN_ALL
         identity, address, domain = reading.sender_of(self.path, self.helo)
-        result = sender.check(self.client, address, self.helo, settings.authserv_id) if domain else "none"
+        asked = domain and self.client
+        result = sender.check(self.client, address, self.helo, settings.authserv_id) if asked else "none"
         said = f"spf={result}" + (f" smtp.{identity}={domain}" if domain else "")
 
         def seconds() -> float:
