@@ -28,7 +28,7 @@ ZONE = {
 
 
 class Server:
-    """Answers from ZONE. empty.* has no records, servfail.* is SERVFAIL, silent.* gets no answer, the rest is NXDOMAIN."""
+    """Answers by ZONE. empty.* has no records, servfail.* is SERVFAIL, silent.* gets no answer, others are NXDOMAIN."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The daemon: hands what Postfix says to the pure parts, and their answer to Postfix.
 
-On port 25 it stands behind opendkim, and header_checks have removed every Authentication-Results field before, so that those
-it sees are opendkim's. At submission it comes first, and what it adds is signed.
+On port 25 it stands behind opendkim, and header_checks have removed every Authentication-Results field before, so that
+those it sees are opendkim's. At submission it comes first, and what it adds is signed.
 """
 
 from __future__ import annotations
@@ -221,8 +221,8 @@ class Judge(Milter.Base):
     def unanswered_key(self, counts: Callable[[str], bool], seconds: Callable[[], float]) -> bool:
         """Whether opendkim said nothing of a signature that counts because it got no answer about the key.
 
-        It writes no result after a time-out, and takes SERVFAIL for a key that is not there. So the key is asked for again:
-        no answer now, or a key now that opendkim did not have.
+        It writes no result after a time-out, and takes SERVFAIL for a key that is not there. So the key is asked for
+        again: no answer now, or a key now that opendkim did not have.
         """
         told = {(one.domain, one.selector) for one in self.results if one.result in ("pass", "fail", "policy")}
         for domain, selector in {one for one in self.signatures if one and one not in told and counts(one[0])}:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-
 POLICIES = ("none", "quarantine", "reject")
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _PERCENT = re.compile(r"[0-9]{1,2}|100")
@@ -71,7 +70,8 @@ class Policy(NamedTuple):
     def disposition(self, lot: float) -> str:
         """What becomes of a message that fails; lot is from 0 up to and without 100.
 
-        Tested policies, and those that another part of the mail is to have, are one step milder (RFC 9989 4.7, RFC 7489 6.6.4).
+        Tested policies, and those that another part of the mail is to have, are one step milder (RFC 9989 4.7, RFC 7489
+        6.6.4).
         """
         step = POLICIES.index(self.p)
         return POLICIES[max(0, step - (self.testing or lot >= self.percent))]
@@ -91,7 +91,7 @@ def discover(author: str, suffixes: Suffixes, ask: Ask, missing: Callable[[str],
 
 
 def _tags(record: str) -> Mapping[str, str]:
-    """Unlike DKIM's: what is no tag is passed over and costs the others nothing (RFC 7489 6.3). The first of a name counts."""
+    """Unlike DKIM's: what is no tag is passed over, and the others count (RFC 7489 6.3). Of two of a name the first."""
     found: dict[str, str] = {}
     for part in record.split(";"):
         name, equals, value = part.partition("=")
@@ -155,8 +155,8 @@ def judge(
 ) -> Verdict:
     """What becomes of a message from this author's domain.
 
-    look_up: gives the policy, and may raise Unanswered. unanswered_key: whether a signature of a domain that counts (it is
-    handed the question) could not be verified for want of an answer; asked only where that decides.
+    look_up: gives the policy, and may raise Unanswered. unanswered_key: whether a signature of a domain that counts (it
+    is handed the question) could not be verified for want of an answer; asked only where that decides.
     """
     try:
         policy, known = look_up(), True

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a message says of whom it is from. Each field has one reading; what has none, or two, is refused.
 
-No I/O. Text is what the milter protocol hands over, decoded as UTF-8 with surrogates for other octets; a folded field still
-has its line ends.
+No I/O. Text is what the milter protocol hands over, decoded as UTF-8 with surrogates for other octets; a folded field
+still has its line ends.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class _Token(NamedTuple):
 
 
 def is_domain(text: str) -> bool:
-    """Whether this is letters, digits, hyphens and underscores with dots between: what can be asked in DNS as it stands."""
+    """Whether this is letters, digits, hyphens and underscores with dots between: what DNS takes as it stands."""
     return _DOMAIN.fullmatch(text) is not None and len(text) <= 253
 
 
 def mailboxes(field: str) -> list[Mailbox]:
     """The addresses of a From, Sender or Resent-From field (RFC 5322 3.4, RFC 6854), at least one, in their order.
 
-    No white space or comment within an address, no route, no encoded word, no domain in brackets: whatever reads them reads
-    them differently. Raises ReadingError.
+    No white space or comment within an address, no route, no encoded word, no domain in brackets: whatever reads them
+    reads them differently. Raises ReadingError.
     """
     if len(field) > LONGEST:
         raise ReadingError(f"it is longer than {LONGEST} characters")
@@ -102,8 +102,8 @@ def _after_comment(text: str, at: int) -> int:
 def _check_name(words: list[str]) -> None:
     """Refuse names of which some readers make an address.
 
-    Some stop at a bracket or at a dot in front, and take the words up to there for the address. Some look for encoded words
-    before they look for quotes.
+    Some stop at a bracket or at a dot in front, and take the words up to there for the address. Some look for encoded
+    words before they look for quotes.
     """
     quoted = [word for word in words if word.startswith('"')]
     encoded = [word for word in words if "=?" in word]
@@ -219,8 +219,9 @@ class _Reader:
 def sender_of(path: str, helo: str) -> tuple[str, str, str]:
     """(identity, sender, domain) that SPF is asked about: RFC 7208 2.4.
 
-    path is MAIL FROM's, with its angle brackets or without. A null path is the HELO name's postmaster. The domain is what
-    stands behind the last @, in lower case, and empty where nobody can be asked about it, such as an address in brackets.
+    path is MAIL FROM's, with its angle brackets or without. A null path is the HELO name's postmaster. The domain is
+    what stands behind the last @, in lower case, and empty where nobody can be asked about it, such as an address in
+    brackets.
     """
     path = path[1:-1] if path.startswith("<") and path.endswith(">") else path
     identity, domain = ("mailfrom", path.rpartition("@")[2]) if path else ("helo", helo)
@@ -253,8 +254,8 @@ _ID = re.compile(r'\s*([^\s;()"]+)')
 def dkim_results(field: str, authserv_id: str) -> list[Result]:
     """The results of an Authentication-Results field that opendkim wrote in this name.
 
-    opendkim cuts its field at 4096 octets, wherever that is, so that the last domain may be a part of a longer one. A result
-    counts that has all of its five properties, of which the domain is the first.
+    opendkim cuts its field at 4096 octets, wherever that is, so that the last domain may be a part of a longer one. A
+    result counts that has all of its five properties, of which the domain is the first.
     """
     name = _ID.match(field)
     if not name or name[1].lower() != authserv_id.lower():

@@ -43,8 +43,8 @@ class Resolver:
     def ask(self, name: str, qtype: str, seconds: float = PATIENCE) -> list[Any]:
         """The records of a name: addresses and names as str, MX as (preference, name), TXT as a tuple of bytes.
 
-        None where the name or the type does not exist, or where DNS cannot have such a name. The name is what it says: no
-        search list, no escapes. Raises Unanswered.
+        None where the name or the type does not exist, or where DNS cannot have such a name. The name is what it says:
+        no search list, no escapes. Raises Unanswered.
         """
         key = (name.lower(), qtype)
         until, records = self._known.get(key, (0.0, []))

@@ -1,7 +1,7 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SPF (RFC 7208), by pyspf with a resolver of ours: its own would look at resolv.conf's search list, and wait for long."""
+"""SPF (RFC 7208), by pyspf with a resolver of ours: its own would use resolv.conf's search list, and wait for long."""
 
 from __future__ import annotations
 
