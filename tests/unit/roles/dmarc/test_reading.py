@@ -539,6 +539,14 @@ def test_a_result_without_one_of_its_properties_is_not_read(name):
     assert reading.dkim_results(re.sub(rf" {name}\S*?(?=[ ;])", "", field), OURS) == []
 
 
+@pytest.mark.parametrize("more", [" x", " header.x=y", " (x)", ' "x"'])
+def test_a_result_with_more_than_its_properties_is_not_read(more):
+    field, expected = FIELDS_OF_OPENDKIM["sixteen"]
+    two = ";\n".join(field.split(";\n")[:3])
+    assert reading.dkim_results(two, OURS) == expected[:2]
+    assert reading.dkim_results(two + more, OURS) == expected[:1]
+
+
 # opendkim decodes i= and writes it without quotes. With this one, which did not even hold, opendkim 2.11.0 wrote
 # dkim=pass (2048-bit key) header.d=example.org header.i=@example.org header.a=rsa-sha256 header.s=sel header.b=abcdefgh
 INJECTED = """v=1; a=rsa-sha256; c=relaxed/simple; d=sender.example;
