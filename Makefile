@@ -61,7 +61,7 @@ docs: tools ## Write docs/roles/ from the roles' argument_specs
 	@PATH=$(CURDIR)/$(BIN):$$PATH python tests/docs.py
 
 .PHONY: tools
-tools: .lab/packages .venv/done ## Install what the targets need: Debian packages and a virtual environment
+tools: .lab/packages .venv/done .cache/pyspf/done ## Install what the targets need: Debian packages and a virtual environment
 
 # What was missing is written down, so that distclean takes away no more than this.
 .lab/packages: tests/packages.txt
@@ -71,6 +71,12 @@ tools: .lab/packages .venv/done ## Install what the targets need: Debian package
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'pip>=25.1'
 	$(BIN)/pip install --quiet --group dev
+	touch $@
+
+# RFC 7208's suite of SPF results, which comes with the source of pyspf and not with what pip installs.
+.cache/pyspf/done: .venv/done
+	rm -rf .cache/pyspf
+	$(BIN)/pip download --quiet --no-deps --no-binary pyspf --dest .cache/pyspf "$$($(BIN)/pip freeze | grep ^pyspf==)"
 	touch $@
 
 .PHONY: clean

@@ -102,9 +102,9 @@ class Judge(Milter.Base):
     settings: Settings
 
     def connect(self, _name: str, _family: int, address: Any) -> int:
-        # A client on a unix socket is this host itself.
-        self.client = address[0] if isinstance(address, tuple) else "127.0.0.1"
-        self.exempt = self.settings.is_exempt(self.client)
+        # A client on a unix socket is this host itself. None is one whose address Postfix could not find out.
+        self.client = address[0] if isinstance(address, tuple) else "127.0.0.1" if address else ""
+        self.exempt = self.client != "" and self.settings.is_exempt(self.client)
         self.helo = ""
         return Milter.CONTINUE
 
@@ -119,6 +119,7 @@ class Judge(Milter.Base):
         self.fields: dict[str, list[str]] = {}
         self.results: list[reading.Result] = []
         self.signatures: list[Optional[tuple[str, str]]] = []
+        self.credible = True
         return Milter.CONTINUE
 
     @_decides
@@ -133,8 +134,10 @@ class Judge(Milter.Base):
             self.fields.setdefault(key, []).append(value)
         elif key == "authentication-results":
             self.results += reading.dkim_results(value, self.settings.authserv_id)
-        elif key == "dkim-signature" and len(self.signatures) < reading.SIGNATURES:
-            self.signatures.append(reading.signature(value))
+        elif key == "dkim-signature":
+            self.credible = self.credible and reading.is_plain(value)
+            if len(self.signatures) < reading.SIGNATURES:
+                self.signatures.append(reading.signature(value))
 
     @_decides
     def eom(self) -> None:
@@ -165,10 +168,14 @@ class Judge(Milter.Base):
         domains = sorted({mailbox.domain for mailbox in self.authors("from")})
         if len(domains) > 1:
             raise Refusal("550", "5.6.0", f"the From field has addresses of {len(domains)} domains; write those of one")
+        if not self.credible:
+            # Somebody may have written results of his own through opendkim: as good as unsigned.
+            self.results, self.signatures = [], []
         author, settings = domains[0], self.settings
         until = time.monotonic() + PATIENCE_IN_ALL
         identity, address, domain = reading.sender_of(self.path, self.helo)
-        result = sender.check(self.client, address, self.helo, settings.authserv_id) if domain else "none"
+        asked = domain and self.client
+        result = sender.check(self.client, address, self.helo, settings.authserv_id) if asked else "none"
         said = f"spf={result}" + (f" smtp.{identity}={domain}" if domain else "")
 
         def seconds() -> float:

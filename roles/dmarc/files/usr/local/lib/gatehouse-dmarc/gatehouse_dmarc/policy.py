@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from gatehouse_dmarc.reading import tags
-
 POLICIES = ("none", "quarantine", "reject")
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _PERCENT = re.compile(r"[0-9]{1,2}|100")
@@ -90,8 +88,18 @@ def discover(author: str, suffixes: Suffixes, ask: Ask, missing: Callable[[str],
         texts = [b"".join(strings).decode("latin-1") for strings in ask(f"_dmarc.{name}", "TXT")]
         records = [text for text in texts if _VERSION.match(text)]
         if len(records) == 1:
-            return _policy(tags(records[0]), name != author, lambda: missing(author))
+            return _policy(_tags(records[0]), name != author, lambda: missing(author))
     return None
+
+
+def _tags(record: str) -> Mapping[str, str]:
+    """Unlike DKIM's: what is no tag is passed over, and the others count (RFC 7489 6.3). Of two of a name the first."""
+    found: dict[str, str] = {}
+    for part in record.split(";"):
+        name, equals, value = part.partition("=")
+        if equals:
+            found.setdefault(name.strip(" \t").lower(), value.strip(" \t"))
+    return found
 
 
 def _policy(has: Mapping[str, str], inherited: bool, missing: Callable[[], bool]) -> Policy:

@@ -99,6 +99,21 @@ def _after_comment(text: str, at: int) -> int:
     raise ReadingError("a comment is not closed")
 
 
+def _check_name(words: list[str]) -> None:
+    """Refuse names of which some readers make an address.
+
+    Some stop at a bracket or at a dot in front, and take the words up to there for the address. Some look for encoded
+    words before they look for quotes.
+    """
+    quoted = [word for word in words if word.startswith('"')]
+    encoded = [word for word in words if "=?" in word]
+    loose = any(re.match(r"\.|.*[][]", word) for word in words if word not in quoted)
+    if loose and (encoded or any("@" in word for word in quoted)):
+        raise ReadingError("a name has brackets or a dot in front, and words in quotes or encoded beside them")
+    if quoted and any(word.find("?=", word.find("=?") + 2) < 0 for word in encoded):
+        raise ReadingError("a name has an encoded word that is not closed")
+
+
 class _Reader:
     """Reads tokens from left to right, and never back."""
 
@@ -153,9 +168,9 @@ class _Reader:
         self.skip_space()
         return found
 
-    def mailbox_or_words(self) -> tuple[int, Optional[Mailbox]]:
+    def mailbox_or_words(self) -> tuple[list[str], Optional[Mailbox]]:
         """The words read, and the address behind or among them: `words <address>` or a bare `address`."""
-        words = 0
+        words: list[str] = []
         while True:
             self.skip_space()
             word = self.take("atom", "quoted")
@@ -166,8 +181,9 @@ class _Reader:
                     raise ReadingError("a name has an @ without quotes")
                 mailbox = self.domain_of(word)
                 self.skip_space()
-                return 1, mailbox
-            words += 1
+                return words, mailbox
+            words.append(word)
+        _check_name(words)
         if self.take("<") is None:
             return words, None
         self.skip_space()
@@ -186,9 +202,12 @@ class _Reader:
         domain = self.take("atom") or ""
         if not is_domain(domain):
             raise ReadingError("an address has no domain of letters, digits, hyphens and dots")
+        # Some decode it, in quotes too.
+        if _ENCODED_WORD.search(local):
+            raise ReadingError("an address has an encoded word in it")
         if local.startswith('"'):
             return Mailbox(re.sub(r"\\(.)", r"\1", local[1:-1]), domain.lower())
-        if not _LOCAL.fullmatch(local) or _ENCODED_WORD.search(local):
+        if not _LOCAL.fullmatch(local):
             raise ReadingError("an address has a local part that must be quoted")
         return Mailbox(local, domain.lower())
 
@@ -222,10 +241,11 @@ class Result(NamedTuple):
     selector: str
 
 
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s;"()]+)'
+_VALUE = r"[^\s;]"
 _RESULT = re.compile(
-    r'\s*;\s*dkim=([a-z]+)(?:\s+reason="[^"]*"|\s*\((?:[^()\\]|\\.)*\))*\s+header\.d=([A-Za-z0-9._-]+)'
-    rf"\s+header\.i={_VALUE}\s+header\.a=[a-z0-9-]+\s+header\.s=({_VALUE})\s+header\.b={_VALUE}(?=\s*(?:;|$))"
+    r'\s*;\s*dkim=([a-z]+)(?:\s+reason="[^"]*"|\s*\((?:[^()\\]|\\.)*\))*\s+header\.d=([^\s;]+)'
+    rf"\s+header\.i={_VALUE}*\s+header\.a={_VALUE}+\s+header\.s=({_VALUE}+)\s+header\.b={_VALUE}+(?=\s*(?:;|$))",
+    re.ASCII,
 )
 _ID = re.compile(r'\s*([^\s;()"]+)')
 
@@ -244,8 +264,29 @@ def dkim_results(field: str, authserv_id: str) -> list[Result]:
         one = _RESULT.match(field, at)
         if not one:
             return found
-        found.append(Result(one[1], one[2].lower(), one[3].strip('"').lower()))
+        if is_domain(one[2]):
+            found.append(Result(one[1], one[2].lower(), one[3].lower()))
         at = one.end()
+
+
+# What no reader takes apart: RFC 5322's atoms, dots and @.
+_PLAIN_IDENTITY = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]*")
+
+
+def is_plain(field: str) -> bool:
+    """Whether opendkim can write what this DKIM-Signature has of its writer's own (i=) into its results as it stands.
+
+    It decodes i= (RFC 6376 2.11) and puts no quotes around it, whether the signature holds or not: "=3B" would begin
+    another result, which nothing in the field tells from a true one.
+    """
+    for part in field.split(";"):
+        name, _equals, value = part.partition("=")
+        if name.strip().lower() == "i":
+            written = re.sub(r"[ \t\r\n]", "", value)
+            decoded = re.sub("=([0-9A-Fa-f]{2})", lambda octet: chr(int(octet[1], 16)), written)
+            if not _PLAIN_IDENTITY.fullmatch(decoded) or not _PLAIN_IDENTITY.fullmatch(written):
+                return False
+    return True
 
 
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*([^;]*?)\s*")

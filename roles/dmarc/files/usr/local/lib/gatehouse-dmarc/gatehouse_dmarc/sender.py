@@ -21,7 +21,8 @@ def use(ask: Callable[[str, str, float], Sequence[Any]]) -> None:
 
     def look_up(name: str, qtype: str, _strict: object = True, timeout: float = ONE) -> Iterator[Any]:
         try:
-            records = ask(name, qtype, timeout)
+            # With a limit for all pyspf forgets the one for each.
+            records = ask(name, qtype, min(timeout, ONE))
         except Unanswered as error:
             raise spf.TempError(f"DNS: {error}") from error
         # Under the very name that was asked for, or pyspf does not find it again.
