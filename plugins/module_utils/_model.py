@@ -709,6 +709,9 @@ def _view(
         for name, zones in LISTEN[me["group"]].items()
         if (name != "submission" or site["logins"]) and (name != "greylist" or site["greylist"]["host"] == me["host"])
     ]
+    for entry in listen:
+        if entry["name"] == "greylist":  # who may ask it could fill it with whatever he likes
+            entry["sources"] = sorted(gateway["vpn_address"] for gateway in site["gateways"])
     own = set(_networks_of(me)) if me["group"] == GATEWAYS else set()
     return {
         "me": {

@@ -892,7 +892,13 @@ def test_the_lab_in_whole():
     dovecot = [
         {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"]},
         {"name": "imaps", "port": 993, "protocol": "tcp", "zones": ["vpn"]},
-        {"name": "greylist", "port": 60000, "protocol": "tcp", "zones": ["vpn"]},
+        {
+            "name": "greylist",
+            "port": 60000,
+            "protocol": "tcp",
+            "zones": ["vpn"],
+            "sources": ["10.99.0.11", "10.99.0.12"],
+        },
     ]
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
