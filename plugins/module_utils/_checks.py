@@ -150,6 +150,9 @@ TRIABLE = (
 ACTIONS = {"clients": ("accept", "refuse", "warn"), "senders": ("refuse", "warn")}
 ACTIONS["recipients"] = ACTIONS["clients"]
 REASON = "refused by local policy"
+# A reply is at most 512 octets (RFC 5321 4.5.3.1.5). Postfix puts in front of the reason, at worst, its code, "<", the
+# name of a host with 255 octets, an IPv6 address in brackets, and ">: Client host rejected: "; CRLF ends it.
+REASON_LENGTH = 512 - len("554 5.7.1 <") - 255 - len("[]") - 39 - len(">: Client host rejected: ") - 2
 
 _OCTET = r"(?:[0-9]{1,3}|\[[0-9]{1,3}(?:\.\.[0-9]{1,3})?(?:;[0-9]{1,3}(?:\.\.[0-9]{1,3})?)*\])"
 _CODES = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
@@ -333,8 +336,11 @@ def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[di
             then, reason = record.get("then"), record.get("reason", REASON)
             if then not in actions:
                 here["then"].refuse(then, f"is nothing to do with {what}", f"write one of {', '.join(actions)}")
-            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]{1,200}", reason) or not reason.strip():
-                here["reason"].refuse(reason, "is no reason", "write words in ASCII, at most 200 characters and no $")
+            words = f"write words in ASCII, at most {REASON_LENGTH} characters and no $"
+            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]+", reason) or not reason.strip():
+                here["reason"].refuse(reason, "is no reason", words)
+            elif len(reason) > REASON_LENGTH:
+                here["reason"].refuse(reason, f"has {len(reason)} characters, too many for a line of SMTP", words)
             rules[match] = {"match": match, "then": str(then), "reason": str(reason)}
         found[what] = list(rules.values())
     return found

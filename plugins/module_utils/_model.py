@@ -95,6 +95,16 @@ PORT_TYPES = {
 }
 
 TLS_DIRECTORY = "/etc/pki/gatehouse"  # below it SELinux lets every mail daemon read (cert_t)
+# What all our ports agree to in TLS 1.2, by OpenSSL's names: forward secrecy and authenticated encryption.
+CIPHERS = [
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256")
+    for key in ("ECDSA", "RSA")
+]
+# What a handshake may be signed with, by the best first; RFC 9155 forbids SHA-1, and nobody needs SHA-224.
+SIGNATURES = [f"ECDSA+SHA{bits}" for bits in (256, 384, 512)] + ["ed25519", "ed448"]
+SIGNATURES += [f"{key}+SHA{bits}" for key in ("RSA-PSS", "RSA") for bits in (256, 384, 512)]
+OLD_SIGNATURES = ["ECDSA+SHA1", "RSA+SHA1"]  # of receivers that know no other, and would else get the mail in clear
 
 DELIMITERS = ("+", "-", "_", ".", "=", "")
 SCHEMES = ("ARGON2ID", "ARGON2I", "BLF-CRYPT", "SHA512-CRYPT")
@@ -706,6 +716,10 @@ def _tls(me: Mapping[str, Any]) -> dict[str, Any]:
         "issued": issued,
         "private": pair("private"),
         "public": [pair(name) for name in public],
+        "openssl_conf": f"{TLS_DIRECTORY}/openssl.cnf",
+        "ciphers": CIPHERS,
+        "signature_algorithms": SIGNATURES,
+        "old_signature_algorithms": OLD_SIGNATURES,
     }
 
 
@@ -722,6 +736,9 @@ def _view(
         for name, zones in LISTEN[me["group"]].items()
         if (name != "submission" or site["logins"]) and (name != "greylist" or site["greylist"]["host"] == me["host"])
     ]
+    for entry in listen:
+        if entry["name"] == "greylist":  # who may ask it could fill it with whatever he likes
+            entry["sources"] = sorted(gateway["vpn_address"] for gateway in site["gateways"])
     own = set(_networks_of(me)) if me["group"] == GATEWAYS else set()
     return {
         "me": {

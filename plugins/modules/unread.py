@@ -37,6 +37,12 @@ options:
     type: list
     elements: path
     required: true
+  by_reload:
+    description:
+      - Whether a reload makes the daemon read the files, and not only a start. A process keeps the environment that it
+        had at its start.
+    type: bool
+    default: true
 notes:
   - Put the task before those that write the files, so that it reports only what was left over.
   - A reload that went past systemd (C(postfix reload)) is not seen; at worst the daemon is reloaded once more.
@@ -75,6 +81,7 @@ def main() -> None:
         argument_spec={
             "unit": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "path", "required": True},
+            "by_reload": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -82,7 +89,7 @@ def main() -> None:
     _code, shown, _stderr = module.run_command(
         [*show, f"--property={','.join(core.PROPERTIES)}", module.params["unit"]], check_rc=True
     )
-    unread = core.unread(core.read_at(shown), placed(module.params["files"]))
+    unread = core.unread(core.read_at(shown, module.params["by_reload"]), placed(module.params["files"]))
     module.exit_json(changed=bool(unread), unread=unread)
 
 

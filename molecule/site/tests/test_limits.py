@@ -94,3 +94,25 @@ def test_size_that_was_not_announced(lab, gateway, smtp):
     replies = smtp(gateway.mail_ipv4, *HELLO, TO, "DATA", text, "QUIT")
     assert replies[4].startswith("354 ")
     assert replies[5].startswith("552 5.3.4 ")
+
+
+@pytest.fixture
+def everyone(gateway):
+    """An alias of 1,200 targets, beside the site's own; nothing is delivered to them, and what is queued is deleted."""
+    targets = ", ".join(f"target-{number}@sender.example" for number in range(1200))
+    gateway.out("tee", "/etc/postfix/everyone", given=f"everyone@example.org {targets}\n")
+    gateway.out("postmap", "lmdb:/etc/postfix/everyone")
+    yield "lmdb:/etc/postfix/virtual_alias, lmdb:/etc/postfix/everyone"
+    gateway.out("sh", "-c", "postsuper -d ALL && rm /etc/postfix/everyone*")
+
+
+def test_an_alias_reaches_as_many_as_the_limit_says(gateway, limited, everyone, smtp, header):
+    """The limit that main.cf has for an alias of 1,200, beside Postfix' own."""
+    dialogue = [*HELLO, "RCPT TO:<everyone@example.org>", "DATA", f"{header}\r\nhello\r\n.", "QUIT"]
+    answers = {}
+    for limit in (1000, 1200):
+        limited(virtual_alias_maps=everyone, virtual_alias_expansion_limit=limit, defer_transports="smtp")
+        answers[limit] = smtp(gateway.mail_ipv4, *dialogue)[-2]
+    assert answers[1000].startswith("451 4.6.0 Alias expansion error")
+    assert answers[1200].startswith("250 2.0.0 Ok: queued")
+    assert len([each for one in gateway.queue() for each in one["recipients"]]) == 1200

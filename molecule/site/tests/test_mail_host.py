@@ -73,9 +73,16 @@ def test_lmtp_without_tls_gets_nothing(lab):
 @pytest.mark.parametrize("port", ["lmtp", "imaps", "greylist"])
 def test_inside_answers_and_outside_does_not(lab, port):
     store = lab.store
-    assert reach(lab.client, store.mail_vpn_address, PORTS[port]) == "connected"
+    for host in [*lab.gateways, *([] if port == "greylist" else [lab.client])]:
+        assert reach(host, store.mail_vpn_address, PORTS[port]) == "connected"
     for address in (store.lab_address4, store.lab_address6):
         assert reach(lab.internet, address, PORTS[port]) in BARRED
+
+
+def test_the_greylist_is_for_gateways_alone(lab):
+    """Who else is on the VPN reaches the mail host; the control with the gateways is above."""
+    assert reach(lab.client, lab.store.mail_vpn_address, PORTS["greylist"]) in BARRED
+    assert reach(lab.client, lab.store.mail_vpn_address, PORTS["imaps"]) == "connected"
 
 
 def test_outside_nothing_listens_even_without_the_firewall(lab):

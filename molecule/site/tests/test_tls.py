@@ -1,6 +1,7 @@
-"""TLS on port 25, in and out: what a client can negotiate with a gateway, and what a gateway believes of a server."""
+"""TLS, in and out: what a client can negotiate with each of our ports, and what a gateway believes of a server."""
 
 import json
+import re
 
 import pytest
 
@@ -34,6 +35,37 @@ GOOD_CIPHERS = {
     for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256")
 }
 BAD_VERSIONS = ("TLSv1", "TLSv1_1")
+
+
+# Many handshakes by TLS 1.2 from one process, each with one cipher alone: standard input is {"host", "port",
+# "starttls", "pair": files of a client's certificate and key, or null}; standard output is [ciphers that were offered,
+# ciphers that were taken].
+EACH_CIPHER = """
+import json, socket, ssl, sys
+order = json.load(sys.stdin)
+def context(ciphers):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.set_ciphers(ciphers + ":@SECLEVEL=0")
+    made.maximum_version = ssl.TLSVersion.TLSv1_2
+    if order["pair"]:
+        made.load_cert_chain(*order["pair"])
+    return made
+def taken(cipher):
+    with socket.create_connection((order["host"], order["port"]), timeout=20) as plain:
+        stream = plain.makefile("rb")
+        for line in (b"", b"EHLO client.example.org", b"STARTTLS") if order["starttls"] else ():
+            plain.sendall(line + b"\\r\\n" if line else b"")
+            while stream.readline()[3:4] == b"-":
+                pass
+        try:
+            with context(cipher).wrap_socket(plain) as connection:
+                return connection.cipher()[0] == cipher
+        except (ssl.SSLError, ConnectionError):
+            return False
+offered = [each["name"] for each in context("ALL:COMPLEMENTOFALL").get_ciphers() if each["protocol"] != "TLSv1.3"]
+print(json.dumps([offered, [cipher for cipher in offered if taken(cipher)]]))
+"""
 
 
 def handshake(lab, host, version, ciphers=EVERY_CIPHER, port=25, starttls=True):
@@ -84,6 +116,56 @@ def test_ciphers_have_forward_secrecy_and_authenticated_encryption(lab, gateway)
         assert answer[1] not in found
         found.add(answer[1])
     assert found == GOOD_CIPHERS
+
+
+def doors(lab):
+    """{name of a port of ours: (client, host, port, with STARTTLS, the client's certificate and key)}.
+
+    By the VPN, where no door counts how many come. The LMTP port tells who has no certificate the same as who has no
+    cipher, so a gateway knocks there.
+    """
+    found = {}
+    for gateway in lab.gateways:
+        for port in (25, 32841):
+            found[f"{gateway.name} {port}"] = (lab.client, gateway.mail_vpn_address, port, True, None)
+    pair = [f"/etc/pki/gatehouse/private.{ending}" for ending in ("crt", "key")]
+    found["IMAP"] = (lab.client, lab.store.mail_vpn_address, 993, False, None)
+    found["LMTP"] = (lab.gateways[0], lab.store.mail_vpn_address, 24, False, pair)
+    return found
+
+
+def each_cipher(client, host, port, starttls, pair):
+    order = {"host": host, "port": port, "starttls": starttls, "pair": pair}
+    return json.loads(client.out("python3", "-c", EACH_CIPHER, given=json.dumps(order)))
+
+
+def signed(client, host, port, starttls, pair, digest):
+    """The hash over which a handshake by TLS 1.2 is signed when this one is the only one offered; None if it fails."""
+    options = ["-starttls", "smtp"] if starttls else []
+    options += ["-cert", pair[0], "-key", pair[1]] if pair else []
+    offer = ("-tls1_2", "-cipher", "ALL:@SECLEVEL=0", "-sigalgs", f"ECDSA+{digest}:RSA+{digest}")
+    command = ("timeout", "20", "openssl", "s_client", "-connect", f"{host}:{port}", *options, *offer)
+    found = re.search("Peer signing digest: (.*)", client.run(*command, check=False).stdout)
+    return found.group(1) if found else None
+
+
+def test_every_port_takes_the_same_ciphers_each_offered_alone(lab, anything_goes):
+    offered, taken = each_cipher(lab.internet, "127.0.0.1", anything_goes, False, None)
+    assert {"AES128-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-ARIA128-GCM-SHA256", "CAMELLIA128-SHA", "AES128-CCM8"} <= set(
+        taken
+    )
+    assert set(offered) > GOOD_CIPHERS
+    # A port has certificates with keys of one kind or both.
+    for name, door in doors(lab).items():
+        good = {cipher for cipher in GOOD_CIPHERS if name not in ("IMAP", "LMTP") or "ECDSA" in cipher}
+        assert set(each_cipher(*door)[1]) == good, name
+
+
+def test_no_port_signs_a_handshake_over_sha_1_or_sha_224(lab, anything_goes):
+    for digest in ("SHA1", "SHA224", "SHA256"):
+        assert signed(lab.internet, "127.0.0.1", anything_goes, False, None, digest) == digest
+        good = "SHA256" if digest == "SHA256" else None
+        assert {name: signed(*door, digest) for name, door in doors(lab).items()} == dict.fromkeys(doors(lab), good)
 
 
 def test_tls_1_3_has_no_finite_field_groups(lab, gateway):
@@ -181,16 +263,44 @@ def tls_server(lab):
     host.reload_postfix()
 
 
-def test_mail_out_is_held_to_dane(lab, gateway, wait, published, tls_server):
-    """To a receiver without TLSA as it comes; with the right record verified; with a wrong one not at all."""
+def sent(gateway, wait, expected):
+    """Send a message out; the lines of the log that hold this, waited for."""
 
     def log():
         return gateway.out("grep", "postfix/smtp.", "/var/log/gatehouse-mail.log").splitlines()
 
+    before = len(log())
+    gateway.out("sendmail", "-f", f"root@{gateway.name}", "dave@sender.example", given="Subject: out\n\nhello\n")
+    return wait(lambda: [line for line in log()[before:] if expected in line], 30, expected)
+
+
+@pytest.fixture
+def sha_1_server(lab, tls_server):
+    """The internet's Postfix, which can sign a handshake over SHA-1 and no other hash."""
+    host = lab.internet
+    text = "openssl_conf=a\n[a]\nssl_conf=b\n[b]\nsystem_default=c\n[c]\nSignatureAlgorithms=ECDSA+SHA1:RSA+SHA1\n"
+    host.out("tee", "/etc/postfix/sha1.cnf", given=text)
+    names = host.out("postconf", "-d", "-h", "import_environment").strip()
+    host.out("postconf", "-e", "smtpd_tls_protocols=!TLSv1.3",
+             f"import_environment={names} OPENSSL_CONF=/etc/postfix/sha1.cnf")  # fmt: skip
+    host.out("systemctl", "restart", "postfix")
+    yield
+    host.out("postconf", "-X", "smtpd_tls_protocols", "import_environment")
+    host.out("systemctl", "restart", "postfix")
+
+
+def test_mail_to_a_receiver_that_has_only_sha_1_goes_encrypted(lab, gateway, wait, sha_1_server):
+    door = (lab.internet, "127.0.0.1", 25, True, None)
+    assert (signed(*door, "SHA1"), signed(*door, "SHA256")) == ("SHA1", None)
+    assert sent(gateway, wait, "TLS connection established to internet.sender.example")
+    assert sent(gateway, wait, "status=sent")
+
+
+def test_mail_out_is_held_to_dane(lab, gateway, wait, published, tls_server):
+    """To a receiver without TLSA as it comes; with the right record verified; with a wrong one not at all."""
+
     def send(expected):
-        before = len(log())
-        gateway.out("sendmail", "-f", f"root@{gateway.name}", "dave@sender.example", given="Subject: out\n\nhello\n")
-        return wait(lambda: [line for line in log()[before:] if expected in line], 30, expected)
+        return sent(gateway, wait, expected)
 
     send("Untrusted TLS connection established to internet.sender.example")
     published(f"3 1 1 {tls_server}")

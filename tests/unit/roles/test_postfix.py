@@ -17,7 +17,7 @@ SERVICES = ("smtp", "submission", "local")
 OWN = {"submission_milters", "policyd-spf_time_limit", "dns_list_x"}
 
 
-def rendered(known):
+def rendered(known, ipv6=True):
     """{parameter: value} of main.cf where Postfix knows these parameters."""
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters.update(FilterModule().filters())
@@ -33,6 +33,11 @@ def rendered(known):
         postfix_lmtp_tls_certificate=PAIR,
         postfix_smtpd_tls_certificates=[PAIR],
         postfix_map_type="lmdb",
+        postfix_tls_ciphers=["ECDHE-ECDSA-AES128-GCM-SHA256"],
+        postfix_openssl_conf="/etc/pki/gatehouse/openssl.cnf",
+        __postfix_import_environment="MAIL_CONFIG TZ",
+        __postfix_virtual_alias_expansion_limit=1200,
+        __postfix_ipv6={"stat": {"exists": ipv6}},
         postfix_policyd_spf=True,
         postfix_postscreen=True,
         postfix_postscreen_dnsbl_threshold=3,
@@ -82,6 +87,20 @@ def test_values_have_the_syntax_of_3_5(known):
     assert not [name for name, value in values.items() if ">=" in value or "inline:" in value]
     assert values["compatibility_level"] == ("2" if known is KNOWN else "3.6")
     assert values["smtpd_forbid_bare_newline"] == "normalize"
+
+
+def test_where_the_kernel_has_no_ipv6_postfix_is_told_so():
+    """It would warn at each start and check."""
+    assert [rendered(KNOWN, ipv6)["inet_protocols"] for ipv6 in (True, False)] == ["all", "ipv4"]
+
+
+@pytest.mark.parametrize(("targets", "limit"), [(0, 1000), (1000, 1000), (1200, 1200)])
+def test_an_alias_may_have_as_many_targets_as_it_has(targets, limit):
+    """virtual_alias_expansion_limit is 1000 by default, and beyond it no message for the alias is taken."""
+    written = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__postfix_virtual_alias_expansion_limit"]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+    aliases = {"everyone@example.org": list(range(targets)), "info@example.org": [1]} if targets else {}
+    assert int(environment.from_string(written).render(postfix_virtual_alias_maps=aliases)) == limit
 
 
 def test_a_tried_check_warns():

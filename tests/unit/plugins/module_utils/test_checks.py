@@ -276,6 +276,10 @@ BAD_RULES = {
     "foreign": ({"recipients": [{"match": "a@example.net", "then": "refuse"}]}, "is in no domain of ours"),
     "no words": ({"recipients": [{"match": "a@example.org", "then": "refuse", "reason": " "}]}, '" " is no reason'),
     "two lines": ({"senders": [{"match": "a@b.example", "then": "refuse", "reason": "a\nb"}]}, "is no reason"),
+    "a reply over 512 octets": (
+        {"senders": [{"match": "a@b.example", "then": "refuse", "reason": "x" * 179}]},
+        "has 179 characters, too many for a line of SMTP; write words in ASCII, at most 178 characters",
+    ),
     "no list": ({"senders": {"a@b.example": "refuse"}}, "is a mapping, not a list"),
 }
 
@@ -286,6 +290,15 @@ def test_bad_rule(name):
     problems = read(access=written)[-1]
     assert problems[0].startswith("host mx1: mail_access")
     assert said in "\n".join(problems)
+
+
+def test_a_reason_fits_a_reply_with_the_longest_name_of_a_client():
+    """RFC 5321 4.5.3.1.5: 512 octets with code and CRLF; access(5): the reason comes last."""
+    written = {"clients": [{"match": "203.0.113.9", "then": "refuse", "reason": "x" * 178}]}
+    _lists, _tried, rules, problems = read(access=written)
+    assert not problems
+    client = f"{'n' * 255}[2001:1db8:1111:2222:3333:4444:5555:6666]"
+    assert len(f"554 5.7.1 <{client}>: Client host rejected: {rules['clients'][0]['reason']}\r\n") == 512
 
 
 def exceptions(written):

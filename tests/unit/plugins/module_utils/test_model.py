@@ -900,7 +900,13 @@ def test_the_lab_in_whole():
     dovecot = [
         {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"]},
         {"name": "imaps", "port": 993, "protocol": "tcp", "zones": ["vpn"]},
-        {"name": "greylist", "port": 60000, "protocol": "tcp", "zones": ["vpn"]},
+        {
+            "name": "greylist",
+            "port": 60000,
+            "protocol": "tcp",
+            "zones": ["vpn"],
+            "sources": ["10.99.0.11", "10.99.0.12"],
+        },
     ]
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
@@ -918,6 +924,29 @@ def test_the_lab_in_whole():
             "issued": [both, *issued],
             "private": pairs["private"],
             "public": [pairs[name] for name in public],
+            "openssl_conf": "/etc/pki/gatehouse/openssl.cnf",
+            "ciphers": [
+                "ECDHE-ECDSA-AES256-GCM-SHA384",
+                "ECDHE-RSA-AES256-GCM-SHA384",
+                "ECDHE-ECDSA-CHACHA20-POLY1305",
+                "ECDHE-RSA-CHACHA20-POLY1305",
+                "ECDHE-ECDSA-AES128-GCM-SHA256",
+                "ECDHE-RSA-AES128-GCM-SHA256",
+            ],
+            "signature_algorithms": [
+                "ECDSA+SHA256",
+                "ECDSA+SHA384",
+                "ECDSA+SHA512",
+                "ed25519",
+                "ed448",
+                "RSA-PSS+SHA256",
+                "RSA-PSS+SHA384",
+                "RSA-PSS+SHA512",
+                "RSA+SHA256",
+                "RSA+SHA384",
+                "RSA+SHA512",
+            ],
+            "old_signature_algorithms": ["ECDSA+SHA1", "RSA+SHA1"],
         }
 
     assert _model.build(*inventory()) == {

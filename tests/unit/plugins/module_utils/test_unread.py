@@ -28,6 +28,14 @@ def test_read_at(state):
     assert core.read_at(shown) == pytest.approx(seconds, abs=1e-6)
 
 
+def test_a_reload_does_not_count_where_only_a_start_does():
+    started = "ActiveEnterTimestamp=Sun 2026-11-22 01:57:20.494814 UTC\n"
+    for result in ("success", "exit-code"):
+        shown = f"ActiveState=active\nReloadResult={result}\n{STAMP}{started}"
+        assert core.read_at(shown, by_reload=False) == pytest.approx(SECONDS - 10, abs=1e-6)
+    assert core.read_at(f"ActiveState=active\n{STAMP}{started}") == pytest.approx(SECONDS, abs=1e-6)
+
+
 def test_only_newer_files_are_unread():
     placed = {"/etc/z": 11.0, "/etc/a": 10.1, "/etc/same": 10.0, "/etc/old": 9.9}
     assert core.unread(10.0, placed) == ["/etc/a", "/etc/z"]
