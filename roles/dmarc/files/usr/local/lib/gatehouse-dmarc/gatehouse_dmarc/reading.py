@@ -107,7 +107,7 @@ def _check_name(words: list[str]) -> None:
     """
     quoted = [word for word in words if word.startswith('"')]
     encoded = [word for word in words if "=?" in word]
-    loose = any(re.match(r"\.|.*[][]", word) for word in words if word not in quoted)
+    loose = any(re.match(r"\.|.*[][]", word) for word in words if not word.startswith('"'))
     if loose and (encoded or any("@" in word for word in quoted)):
         raise ReadingError("a name has brackets or a dot in front, and words in quotes or encoded beside them")
     if quoted and any(word.find("?=", word.find("=?") + 2) < 0 for word in encoded):
