@@ -351,19 +351,51 @@ def test_results_that_are_cut_off_do_not_count(lab, mail, gateway, message, sign
     assert [reply for reply in replies if not reply.startswith("550 5.7.1 rejected by DMARC")] == []
 
 
-def test_a_signature_says_nothing_in_the_name_of_another(mail, gateway, message, signer, published):
-    """What a signature has of its writer's own (i=) is copied into opendkim's field."""
-    inside = "dkim=pass header.d=example.org header.i=@example.org header.a=rsa-sha256 header.s=a header.b=b"
-    forms = ('"x; {};"', "x;{}", "x\r\n ; {}", 'x" {}', "x) ; {}", "x;={}".replace(" ", "=20"), "x=3B{}=22")
-    identities = [f"{form.format(inside)}@sender.example" for form in forms]
-    texts = []
-    for identity in identities:
-        text = signer.sign(
-            message(mail.new_id(), [VICTIMS["example.org"]]), "sender.example", identity=identity.encode()
-        )
-        texts.append(("<bounce@sender.example>", TO, text))
+def quoted_printable(text):
+    """Each octet but letters and digits as RFC 6376 2.11 has it."""
+    return "".join(character if character.isalnum() else f"={ord(character):02X}" for character in text)
+
+
+INSIDE = (
+    "x@sender.example header.a=rsa-sha256 header.s=s1 header.b=abcdefgh;\n\tdkim=pass (2048-bit key)"
+    " header.d=example.org header.i=@example.org header.a=rsa-sha256 header.s=s1 header.b=abcdefgh;"
+    "\n\tdkim=pass header.d=sender.example header.i=x"
+)
+IDENTITIES = (
+    quoted_printable(INSIDE), quoted_printable(INSIDE).lower(), INSIDE.replace("\n\t", " ").replace(";", "=3B"),
+    f'"{quoted_printable(INSIDE)}"', INSIDE.replace("\n\t", " "), quoted_printable(INSIDE).replace("=3B", "=3\r\n B"),
+    quoted_printable(INSIDE).replace("=3B", "=\r\n\t3B"), quoted_printable(";" + INSIDE),
+)  # fmt: skip
+
+
+def test_a_signature_writes_no_results(mail, gateway, message, signer, published):
+    """opendkim copies what a signature has of its writer's own (i=) into its field, whether it holds or not."""
+    texts, marks = [], []
+    for identity in IDENTITIES:
+        for tag in ("; i=", ";\r\n\tI = "):
+            for author in (VICTIMS["example.org"], CAROL):
+                text = signer.sign(message(mark := mail.new_id(), [author]), "sender.example")
+                forged = text.replace("; s=s1;", f"{tag}{identity}@sender.example; s=s1;", 1)
+                assert forged != text
+                texts.append(("<bounce@sender.example>", TO, forged))
+                marks += [mark] if author == CAROL else []
     replies = mail.offer(gateway, texts)
-    assert [reply for reply in replies if not reply.startswith("550 5.7.1 rejected by DMARC")] == []
+    assert [reply for reply in replies[::2] if not reply.startswith("550 5.7.1 rejected by DMARC")] == []
+    assert [reply[:4] for reply in replies[1::2]] == ["250 "] * len(marks)
+    for text in mail.stored(marks).values():
+        assert b"header.d=example.org" not in text
+
+
+def test_a_signature_with_an_ordinary_identity_stays(mail, gateway, message, signer, results):
+    identities = ("", "@sender.example", "a.b+c=3Dd@mail.sender.example", "SRS0=3Dx=3Dy@sender.example")
+    marks = {mail.new_id(): identity for identity in identities}
+    texts = []
+    for mark, identity in marks.items():
+        options = {"identity": identity.encode()} if identity else {}
+        texts.append(("<bounce@sender.example>", TO, signer.sign(message(mark, [CAROL]), "sender.example", **options)))
+    assert [reply[:4] for reply in mail.offer(gateway, texts)] == ["250 "] * len(texts)
+    for mark, text in mail.stored(marks).items():
+        assert "dkim=pass" in results(text, gateway), marks[mark]
 
 
 # Header sizes

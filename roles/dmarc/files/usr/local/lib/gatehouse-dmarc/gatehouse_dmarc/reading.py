@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import NamedTuple, Optional
 
 LONGEST = 16000  # characters of an address field; no honest one is nearly so long
@@ -108,10 +110,18 @@ def _check_name(words: list[str]) -> None:
     quoted = [word for word in words if word.startswith('"')]
     encoded = [word for word in words if "=?" in word]
     loose = any(re.match(r"\.|.*[][]", word) for word in words if not word.startswith('"'))
-    if loose and (encoded or any("@" in word for word in quoted)):
-        raise ReadingError("a name has brackets or a dot in front, and words in quotes or encoded beside them")
+    if loose and any("@" in _decoded(word) for word in quoted + encoded):
+        raise ReadingError("a name has brackets or a dot in front, and an @ in quotes or encoded beside them")
     if quoted and any(word.find("?=", word.find("=?") + 2) < 0 for word in encoded):
         raise ReadingError("a name has an encoded word that is not closed")
+
+
+def _decoded(word: str) -> str:
+    """What a program shows of it; an @ where nobody knows (RFC 2047)."""
+    try:
+        return str(make_header(decode_header(word)))
+    except (HeaderParseError, LookupError, ValueError):
+        return "@"
 
 
 class _Reader:
