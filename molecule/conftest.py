@@ -538,13 +538,13 @@ class Mail:
         lines = [line for log in logs for line in log.splitlines()]
         return [line for line in lines if "status=bounced" in line or "to=<carol@sender.example>" in line]
 
-    def copies(self, mailbox: str, message_id: str) -> list[str]:
-        """The texts of the copies of a message in a mailbox, read over IMAP with TLS on the VPN."""
+    def copies(self, mailbox: str, value: str, field: str = "Message-ID") -> list[str]:
+        """The texts of the messages in a mailbox whose header has that value, read over IMAP with TLS on the VPN."""
         store = self.lab.store
         return self.lab.client.python("imap_client.py", {
             "host": store.name, "address": store.mail_vpn_address, "port": 993, "user": mailbox,
             "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "password": store.lab_passwords[mailbox],
-            "header": ["Message-ID", message_id],
+            "header": [field, value],
         })  # fmt: skip
 
     def wait_for(self, mailbox: str, message_id: str, seconds: float = 30) -> str:

@@ -43,7 +43,9 @@ def try_all(mail, gateway, submit):
 
     def send(headers, login=ALICE):
         texts = [f"{lines}\r\n{DATE}\r\nMessage-ID: {mail.new_id()}\r\n\r\nhello\r\n" for lines in headers]
-        return submit(gateway, texts, login=login, sender=login)
+        # Who makes ten mistakes is let go.
+        few = [texts[first : first + 6] for first in range(0, len(texts), 6)]
+        return [reply for part in few for reply in submit(gateway, part, login=login, sender=login)]
 
     return send
 
@@ -81,11 +83,11 @@ def test_what_is_there_stays_and_port_25_adds_nothing(lab, gateway, submit, rece
     assert submit(gateway, [f"From: {ALICE}\r\n{DATE}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"])[0][0] == 250
     head = received([mark])[mark].decode()
     assert head.count(DATE) == 1
-    assert head.lower().count("message-id:") == head.count(mark) == 1
+    assert re.findall(r"(?im)^message-id: (.*)\r$", head) == [mark]
     bare = f"From: carol@sender.example\r\n{DATE}\r\nX-Mark: {mark}\r\n\r\nhello\r\n"
     assert mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", bare)])[0].startswith("250 ")
     (text,) = mail.stored([f"X-Mark: {mark}"]).values()
-    assert b"message-id:" not in text.lower()
+    assert not re.search(rb"(?im)^message-id:", text)
 
 
 def test_no_result_of_ours_leaves(lab, gateway, submit, received, mail):

@@ -151,16 +151,14 @@ def test_honest_from_fields_come_in_and_show_whom_they_were_judged_as(lab, mail,
     texts = mail.stored(marks)
     # What the mail host tells mail programs: (date subject (from …) …), each address as (name NIL local-part domain).
     listed = lab.store.out("doveadm", "-f", "tab", "fetch", "-u", TO[1:-1], "imap.envelope", "all")
-    envelopes = {
-        mark: line for line in listed.splitlines() for mark in re.findall(r"<[0-9a-f-]{36}@sender.example>", line)
-    }
+    found = re.findall(r'"hello" \(\((.*?)\)\) \(\(.*?"(<[0-9a-f-]{36}@sender\.example>)"', listed, re.DOTALL)
+    envelopes = {mark: senders for senders, mark in found}
     for mark, field in marks.items():
         judged = re.search(rb"header\.from=(\S+)", texts[mark])[1].decode()
         assert judged in ("sender.example", "mail.sender.example")
-        senders = envelopes[mark].partition(' "hello" ((')[2].partition(")) ((")[0]
         # Dovecot gives up at a bracket that should have been quoted, and shows no domain at all.
         wanted = "missing_domain" if "[" in field else judged
-        assert set(re.findall(r'"([^" ]+)"(?:\)|$)', senders.lower())) == {wanted}, (field, envelopes[mark])
+        assert set(re.findall(r'"([^" ]+)"(?:\)|$)', envelopes[mark].lower())) == {wanted}, (field, envelopes[mark])
 
 
 @pytest.mark.parametrize(

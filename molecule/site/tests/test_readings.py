@@ -138,7 +138,11 @@ def offered(samples, lab, mail, gateway, message, signer):
         mark = mail.new_id()
         lines = [line for line in (forged.format(id=gateway.name, d="example.org"), f"From: {author}") if line]
         text = message(mark, lines)
-        found[mark] = (path, signer.sign(text, domain) if domain and "\0" not in text else text, octet)
+        found[mark] = (
+            path.replace("\r\n", ""),
+            signer.sign(text, domain) if domain and "\0" not in text else text,
+            octet,
+        )
     return found
 
 

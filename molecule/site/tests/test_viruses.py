@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
+import struct
 import subprocess
+import tarfile
 import uuid
 import zipfile
 from email.message import EmailMessage
@@ -15,7 +20,7 @@ TO, SENDER = "alice@example.org", "virus@sender.example"
 # In parts, lest a scanner takes this file for infected.
 EICAR = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HARMLESS = "nothing that anybody would refuse"
-REFUSED = "550 5.7.1 a virus was found in this message: Eicar-Test-Signature"
+REFUSED = "550 5.7.1 refused by ClamAV: Eicar-Test-Signature"
 WAITS = "451 4.7.1 "
 
 
@@ -24,6 +29,43 @@ def zipped(content: str) -> bytes:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.txt", content)
     return archive.getvalue()
+
+
+LIMIT = 104_857_600  # MaxFileSize of the lab
+
+
+def archived(kind: str, size: int) -> bytes:
+    """An archive of one member: zeros, and EICAR's test virus at this offset."""
+    content, packed = bytes(size) + EICAR.encode(), io.BytesIO()
+    if kind == "gzip":
+        return gzip.compress(content, 1)
+    if kind == "bzip2":
+        return bz2.compress(content, 1)
+    if kind == "xz":
+        return lzma.compress(content, preset=0)
+    if kind == "tar":
+        with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+            member = tarfile.TarInfo("a")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        return packed.getvalue()
+    method = zipfile.ZIP_BZIP2 if kind == "zip by bzip2" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(packed, "w", method, compresslevel=1) as archive:
+        archive.writestr("a", content)
+    octets = bytearray(packed.getvalue())
+    if kind == "zip that lies":  # about the size, in both of its headers
+        directory = octets.rindex(b"PK\1\2")
+        octets[22:26] = octets[directory + 24 : directory + 28] = struct.pack("<I", 10)
+    return bytes(octets)
+
+
+def packed(mark: str, archive: bytes) -> str:
+    """A message with this attachment."""
+    made = EmailMessage(policy=SMTP)
+    made["From"], made["To"], made["Message-ID"], made["Date"] = SENDER, TO, mark, "Sun, 22 Nov 2026 10:00:00 +0000"
+    made.set_content("see the attachment")
+    made.add_attachment(archive, maintype="application", subtype="octet-stream", filename="a")
+    return made.as_string()
 
 
 def message(mark: str, form: str, content: str, sender: str = SENDER) -> str:
@@ -87,6 +129,35 @@ def test_eicar_is_refused_at_the_end_of_a_large_message(mail, gateway, send):
     line = "a long line of a long message".ljust(76, ".") + "\r\n"
     filler = line * (30_000_000 // len(line))
     assert send(message(mail.new_id(), "plain", filler + EICAR)).startswith(REFUSED)
+
+
+ARCHIVES = ("zip", "zip that lies", "zip by bzip2", "tar", "gzip", "bzip2", "xz")
+EXCEEDED = ("550 5.7.1 refused by ClamAV: Gatehouse.Limits.Exceeded.MaxFileSize",
+            "550 5.7.1 refused by ClamAV: Heuristics.Limits.Exceeded.MaxFileSize")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def archives():
+    """{kind: an archive of 110 MB before the virus}: more than ClamAV looks at."""
+    return {kind: archived(kind, 110_000_000) for kind in ARCHIVES}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_no_virus_hides_behind_the_size_that_is_looked_at(mail, send, archives, kind):
+    """clamd cuts a member of some archives there and says nothing of it; whatever was cut is refused."""
+    assert send(packed(mail.new_id(), archives[kind])).startswith(EXCEEDED)
+
+
+def test_what_is_looked_at_to_its_end_is_judged_by_what_it_is(mail, send):
+    """Up to the last buffer before the limit: a virus there is found, and harmless mail comes in."""
+    size = LIMIT - 8192 - len(EICAR)
+    archive, good = io.BytesIO(), mail.new_id()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("a", bytes(size + len(EICAR)))
+    assert send(packed(mail.new_id(), archived("zip", size))).startswith(REFUSED)
+    assert send(packed(good, archive.getvalue())).startswith("250 ")
+    mail.wait_for(TO, good)
+    assert send(packed(mail.new_id(), archived("zip", 300_000_000))).startswith(EXCEEDED)
 
 
 def test_who_logs_in_is_refused_the_same(mail, gateway, submit):
@@ -154,7 +225,7 @@ def test_freshclam_fetches_new_signatures_and_clamd_uses_them(lab, mail, gateway
     try:
         server.out("sh", "-c", f"cat > {served}", given=f"{old}Today:0:*:{content.encode().hex()}\n")
         gateway.out("systemctl", "restart", "clamav-freshclam")
-        refusal = "550 5.7.1 a virus was found in this message: Today"
+        refusal = "550 5.7.1 refused by ClamAV: Today"
         wait(lambda: send(message(mail.new_id(), "plain", content)).startswith(refusal), 20, "the new signature")
         assert send(message(mail.new_id(), "base64", EICAR)).startswith(REFUSED)
     finally:
