@@ -469,6 +469,42 @@ def test_nobody_gets_a_report_because_a_stranger_asked(lab, mail, gateway, messa
     assert lab.internet.out("cat", "/var/log/mail.log").count("to=<victim@sender.example>") == before
 
 
+# What a stranger may hope that somebody answers to.
+ASKING = (
+    "Disposition-Notification-To: {v}", "Return-Receipt-To: {v}", "Errors-To: {v}", "X-Confirm-Reading-To: {v}",
+    "Reply-To: {v}\r\nPrecedence: list", "Auto-Submitted: no\r\nReply-To: {v}", "Delivered-To: alice@example.org",
+    "Resent-From: {v}", "Sender: {v}\r\nList-Unsubscribe: <mailto:{v}>",
+    "Received: by x.example; x\r\n" * 60 + "X-Hops: 60",
+    "Content-Type: multipart/report; report-type=delivery-status; boundary=x",
+    "X-Big: " + "\r\n\t".join(["x" * 900] * 100), "Content-Type: message/partial; id=x; number=1; total=2",
+    "Apparently-To: {v}", "Bcc: {v}", "Cc: {v}",
+)  # fmt: skip
+ASKED = (
+    "alice@example.org", "info@example.org", "postmaster@example.org", "abuse@example.org", "nobody-here@example.org",
+    "alice+x@example.org", "ALICE@EXAMPLE.ORG", "postmaster", '"alice"@example.org', "alice%sender.example@example.org",
+    "alice@sender.example", "@example.org:alice@example.org", "alice@[198.51.100.31]", "root@example.org",
+)  # fmt: skip
+
+
+@pytest.mark.stress
+def test_nothing_goes_to_five_hundred_forged_senders(lab, mail, gateway, message, wait):
+    """By every header field, recipient and parameter that might make somebody write to the sender."""
+    texts = []
+    for number, (field, to, more) in enumerate(itertools.product(ASKING, ASKED, ("", " NOTIFY=SUCCESS,FAILURE"))):
+        victim = f"victim-{number}@sender.example"
+        lines = [f"From: {victim}", field.format(v=victim)]
+        path = f"<{victim}>" if number % 3 else f"<{victim}> RET=FULL" if more else f"<{victim}> BODY=8BITMIME"
+        texts.append((path, f"<{to}>{more}", message(mail.new_id(), lines)))
+    assert len(texts) > 440
+    replies = mail.offer(gateway, texts + texts[:100])
+    assert {reply[0] for reply in replies} == {"2", "5"}, {reply for reply in replies if reply[0] not in "25"}
+    wait(lambda: gateway.queue() == [], 60, "an empty queue")
+    log = lab.internet.out("cat", "/var/log/mail.log")
+    assert "to=<victim-" not in log
+    assert "postfix/" in log  # the control
+    assert not [line for line in gateway.mail_log().splitlines() if "status=bounced" in line and "victim-" in line]
+
+
 def test_who_logs_in_may_still_ask_for_a_report(lab, gateway):
     """The EHLO replies of both ports."""
     script = (
