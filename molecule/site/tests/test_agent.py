@@ -43,8 +43,8 @@ def try_all(mail, gateway, submit):
 
     def send(headers, login=ALICE):
         texts = [f"{lines}\r\n{DATE}\r\nMessage-ID: {mail.new_id()}\r\n\r\nhello\r\n" for lines in headers]
-        # Who makes ten mistakes is let go.
-        few = [texts[first : first + 6] for first in range(0, len(texts), 6)]
+        # Who makes more than three mistakes is made to wait.
+        few = [texts[first : first + 3] for first in range(0, len(texts), 3)]
         return [reply for part in few for reply in submit(gateway, part, login=login, sender=login)]
 
     return send

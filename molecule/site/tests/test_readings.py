@@ -90,7 +90,20 @@ PATH = st.one_of(
 )
 RESULT = "Authentication-Results: {id}; dkim=pass header.d={d} header.i=@{d} header.a=rsa-sha256 header.s=s1 header.b=A"
 FORGED = st.sampled_from(["", "", RESULT])
-SAMPLE = st.tuples(PATH, FROM, FORGED, st.sampled_from([*DOMAINS[:4], None, None]), st.sampled_from([66, 69]))
+SIGNED_BY = st.sampled_from([*DOMAINS[:4], None, None])
+CLIENT = st.sampled_from([66, 66, 69])
+ODD = st.tuples(PATH, FROM, FORGED, SIGNED_BY, CLIENT)
+
+
+def near(domain):
+    """Samples that are of one domain, as far as their odd local parts and names let them be."""
+    address = st.one_of(ATOM, QUOTED).map(lambda local: f"{local}@{domain}")
+    name = st.lists(st.one_of(QUOTED, SPACE, st.sampled_from(["Carol", "Cärol", "C."])), max_size=2).map(" ".join)
+    box = st.tuples(name, address).map(lambda parts: f"{parts[0]}<{parts[1]}>")
+    return st.tuples(address.map(lambda one: f"<{one}>"), st.one_of(address, box), FORGED, SIGNED_BY, CLIENT)
+
+
+SAMPLE = st.one_of(ODD, st.sampled_from(DOMAINS[:4]).flatmap(near))
 FEW = {"max_examples": 4, "deadline": None, "database": None, "phases": [Phase.generate]}
 MANY = {**FEW, "max_examples": 40}
 CHECKS = {"suppress_health_check": list(HealthCheck)}
