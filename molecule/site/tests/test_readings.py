@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import email.utils
 import re
 
 import dkim
@@ -126,7 +127,12 @@ def independent(lab):
         return ".".join(domain.lower().split(".")[-2:])
 
     def read(text, client):
-        parsed = email.message_from_bytes(text, policy=email.policy.default)
+        try:
+            shown = email.message_from_bytes(text, policy=email.policy.default)["From"].addresses
+            authors = {address.domain.lower() for address in shown}
+        except AttributeError:  # of its own, at some quoted names; its older reader knows them
+            plain = email.utils.getaddresses([str(email.message_from_bytes(text)["From"])])
+            authors = {address.rpartition("@")[2].lower() for _name, address in plain}
         path = re.search(rb"^Return-Path: <(.*)>\r$", text, re.M)[1].decode("utf-8", "surrogateescape")
         domains = set()
         sender = path.rpartition("@")[2] if path else "internet.sender.example"
@@ -139,7 +145,7 @@ def independent(lab):
                     domains.add(organizational(verifier.domain.decode()))
             except (dkim.ValidationError, StopIteration):
                 continue
-        return {address.domain.lower() for address in parsed["From"].addresses}, domains
+        return authors, domains
 
     return read, organizational
 

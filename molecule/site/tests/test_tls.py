@@ -211,7 +211,7 @@ def test_keys_are_root_s_alone_and_certificates_everybody_s(lab):
     for host in [*lab.gateways, lab.store]:
         listed = host.out("find", "/etc/pki/gatehouse", "-printf", "%m %u:%g %y %f\n").splitlines()
         assert "600 root:root f private.key" in listed
-        modes = {"d": "755", "key": "600", "crt": "644"}
+        modes = {"d": "755", "key": "600", "crt": "644", "cnf": "644"}
         for line in listed:
             mode, owner, kind, name = line.split()
             assert (mode, owner) == (modes["d" if kind == "d" else name.rpartition(".")[2]], "root:root"), line
