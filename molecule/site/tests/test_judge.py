@@ -326,6 +326,30 @@ def test_the_authors_signature_counts_under_nine_others(mail, gateway, message, 
         assert said.count("dkim=pass") == text.count(b"DKIM-Signature:")
 
 
+LIST = (
+    "List-Id: Talk <talk.sender.example>", "List-Unsubscribe: <mailto:leave@sender.example>",
+    "List-Post: <mailto:talk@sender.example>", "Precedence: list", "Sender: talk-bounces@sender.example",
+    "X-BeenThere: talk@sender.example", "Mailing-List: talk",
+)  # fmt: skip
+SEALED = (
+    "ARC-Seal: i=1; a=rsa-sha256; t=1764150000; cv=none; d=sender.example; s=s1; b=QUJD",
+    "ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=sender.example; s=s1; h=from; bh=QUJD; b=QUJD",
+    "ARC-Authentication-Results: i=1; receiver.sender.example; dmarc=pass header.from=reject.example",
+)
+FORWARDED = ("Resent-From: dave@sender.example", "Resent-To: alice@example.org", "X-Forwarded-To: alice@example.org")
+
+
+@pytest.mark.parametrize("more", [LIST, SEALED, FORWARDED, (*LIST, *SEALED)], ids=["list", "ARC", "forwarded", "both"])
+def test_what_lists_and_forwarders_pass_on_comes_in(mail, gateway, message, results, signer, more):
+    """The author's own signature still holds, and SPF is the forwarder's."""
+    mark = mail.new_id()
+    text = signer.sign(message(mark, [VICTIMS["reject.example"]]), "reject.example")
+    text = signer.sign("\r\n".join([*more, text]), "sender.example")
+    assert mail.offer(gateway, [("<talk-bounces+alice=example.org@sender.example>", TO, text)])[0].startswith("250 ")
+    said = results(mail.stored([mark])[mark], gateway)
+    assert "spf=pass smtp.mailfrom=sender.example; dmarc=pass (p=reject dis=none) header.from=reject.example" in said
+
+
 def test_results_that_are_cut_off_do_not_count(lab, mail, gateway, message, signer, published):
     """opendkim's field ends at 4096 octets: with names of some length, behind a part that is the victim's own."""
     long = f"example.org.{'a' * 50}.{'b' * 50}.{'c' * 30}.sender.example"
