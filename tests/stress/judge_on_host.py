@@ -28,6 +28,13 @@ import dns.rcode
 import dns.rrset
 
 FOLDER = "/run/judge"
+# As roles/dmarc/templates/usr/local/libexec/gatehouse-dmarc.j2.
+PROGRAM = """
+import sys
+sys.path.insert(0, "/usr/local/lib/gatehouse-dmarc")
+from gatehouse_dmarc.milter import main
+main(sys.argv[1])
+"""
 SOCKET = f"{FOLDER}/socket"
 NAME = "mx1.example.org"
 WORKERS = 8
@@ -496,7 +503,7 @@ def wild(r: random.Random) -> None:
                 data = r.randbytes(r.randint(0, 200))
             else:
                 data = b"".join(
-                    change(r, r.choice(PIECES)).encode("utf-8", "surrogateescape") + b"\0" for _ in range(3)
+                    change(r, r.choice(PIECES)).encode("utf-8", "surrogateescape") + b"\0" for _number in range(3)
                 )
             milter.send(kind, data)
         if r.random() < 0.1:
@@ -564,7 +571,7 @@ def main() -> None:
     subprocess.run(["install", "-m", "644", "/root/settings.json", "/etc/judge.json"], check=True)
     # The unprivileged user of this name is on every Debian.
     judge = subprocess.Popen(
-        ["/usr/bin/python3", "/usr/local/libexec/gatehouse-dmarc", "/etc/judge.json"],
+        ["/usr/bin/python3", "-c", PROGRAM, "/etc/judge.json"],
         user="daemon", group="daemon", extra_groups=[], stdout=sys.stderr, stderr=sys.stderr,
     )  # fmt: skip
     limit = time.monotonic() + 20

@@ -29,7 +29,7 @@ def there() -> Iterator[Host]:
 
 def run(there: Host, sessions: int, changes: dict[str, tuple[str, str]]) -> dict[str, Any]:
     """Put the judge there, with these changes {file: (text, other text)}, and run so many sessions."""
-    there.run("mkdir", "-p", f"/{LIBRARY}", "/usr/local/libexec")
+    there.run("mkdir", "-p", f"/{LIBRARY}")
     for path in (path for path in FILES.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         content = path.read_text()
         if path.name in changes:
