@@ -246,7 +246,8 @@ def test_postscreen_refuses_who_is_listed(lab, smtp, gateway, chosen, octet, zon
 
 
 def test_postscreen_refuses_who_cannot_wait(lab, gateway, chosen):
-    order = {"host": gateway.mail_ipv4, "source": lab.stranger(69), "lines": [*TO[1:], "QUIT"]}
+    """From an address that has not passed before, which postscreen would remember."""
+    order = {"host": gateway.mail_ipv4, "source": lab.stranger(75), "lines": [*TO[1:], "QUIT"]}
     replies = json.loads(lab.internet.out("python3", "-c", EARLY, given=json.dumps(order)))
     assert any(reply.startswith("550 5.5.1 Protocol error") for reply in replies), replies
 
