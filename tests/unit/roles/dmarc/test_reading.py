@@ -71,7 +71,7 @@ ADDRESSES = {
     "signs": ("alice+list=bob/x_{y}!#$%&'*^`|~?-@a-b.xn--bcher-kva.example", None),
     "dots in odd places": (".a..b.@example.org", ".a..b.@example.org"),
     "quoted": ('"alice example"@example.org', "alice example@example.org"),
-    "quoted @ and quotes": (r'"a@\"b\"\\"@example.org', r'a@"b"\@example.org'),
+    "quoted quotes": (r'"a\"b\"\\"@example.org', r'a"b"\@example.org'),
     "underscore": ("alice@_a.b_c.example.org", "alice@_a.b_c.example.org"),
 }
 LAYOUTS = {
@@ -159,6 +159,9 @@ def test_another_reader_sees_the_same_in_honest_fields():
 
 
 REFUSED = {
+    "an @ in quotes in an address": '"ceo@example.org"@sender.example',
+    "an @ and > in quotes in an address": '<"ceo@example.org> "@sender.example>',
+    "a charset that is none, beside a bracket": "=?\u00fc?q?x?= [x] <a@b.example>",
     "empty": "",
     "white space": " \t\r\n ",
     "a comment alone": "(alice@example.org)",
@@ -443,7 +446,7 @@ FIELDS_OF_OPENDKIM = {
         " header.b=Gy0t0Yuk;\n\tdkim-atps=neutral",
         [
             PASS("fail", "example.org", "sel0"),
-            PASS("fail", "example.org", "nokey"),
+            PASS("permerror", "example.org", "nokey"),
             PASS("permerror", "sender.example", "sel1"),
             PASS("pass", "example.org", "sel0"),
         ],
@@ -638,10 +641,12 @@ def test_a_signature_names_its_key(name):
     assert reading.signature(field) == expected
 
 
-@pytest.mark.parametrize("piece", [";", "=", " ", "a=", "a=b;", "=3B", "i==", "\n", "\u00a0"])
+@pytest.mark.parametrize(
+    "piece", [";", "=", " ", "a=", "a=b;", "=3B", "i==", "\n", "\u00a0", "v=1; a=x" + " " * 59_000 + "x;"]
+)
 def test_a_long_signature_takes_no_long_time(piece):
     began = time.process_time()
-    reading.signature(piece * (60_000 // len(piece)))
-    reading.is_plain(piece * (60_000 // len(piece)))
-    reading.dkim_results(f"{OURS};" + piece * (60_000 // len(piece)), OURS)
+    reading.signature(piece * max(1, 60_000 // len(piece)))
+    reading.is_plain(piece * max(1, 60_000 // len(piece)))
+    reading.dkim_results(f"{OURS};" + piece * max(1, 60_000 // len(piece)), OURS)
     assert time.process_time() - began < 1

@@ -79,10 +79,10 @@ def ours(server) -> resolver.Resolver:
 
 
 ANSWERS = {
-    ("txt.example", "TXT"): [(b"v=spf1 ", b"-all"), (b"other",)],
-    ("TXT.Example", "TXT"): [(b"v=spf1 ", b"-all"), (b"other",)],
-    ("txt.example.", "TXT"): [(b"v=spf1 ", b"-all"), (b"other",)],
-    ("alias.example", "TXT"): [(b"v=spf1 ", b"-all"), (b"other",)],
+    ("txt.example", "TXT"): [(b"v=spf1 -all",), (b"other",)],
+    ("TXT.Example", "TXT"): [(b"v=spf1 -all",), (b"other",)],
+    ("txt.example.", "TXT"): [(b"v=spf1 -all",), (b"other",)],
+    ("alias.example", "TXT"): [(b"v=spf1 -all",), (b"other",)],
     ("a.example", "A"): ["192.0.2.1", "192.0.2.2"],
     ("aaaa.example", "AAAA"): ["2001:db8::1"],
     ("mx.example", "MX"): [(0, "."), (10, "Mail.example")],
@@ -153,3 +153,9 @@ def test_no_more_than_so_many_records_are_kept(ours, monkeypatch):
     for name in ("txt.example", "alias.example", "TXT.example", "a.example"):
         ours.ask(name, "A" if name.startswith("a.") else "TXT")
         assert len(ours._known) <= 2
+
+
+def test_what_is_large_is_answered_and_not_kept(ours, monkeypatch):
+    monkeypatch.setattr(resolver, "LARGEST", 4)
+    assert ours.ask("txt.example", "TXT") == ANSWERS["txt.example", "TXT"]
+    assert ours._known == {}

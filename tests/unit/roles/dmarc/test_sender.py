@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,30 @@ def test_no_question_waits_for_more_than_its_time():
     sender.check("192.0.2.1", "a@sender.example", "helo.example", "mx1.example.org")
     assert len(waits) > 2
     assert max(waits) <= PATIENCE
+
+
+HUGE = {
+    "a term of many labels": "v=spf1 exists:" + "a." * 4000 + "%{d} -all",
+    "a term that is no name": "v=spf1 a:." + "a" * 8000 + "! -all",
+    "a long record": "v=spf1 " + "ip4:192.0.2.1 " * 5000 + "-all",
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_strangers_record_takes_no_long_time(name):
+    sender.use(lambda asked, qtype, _seconds: [(HUGE[name].encode(),)] if qtype == "TXT" else [])
+    began = time.process_time()
+    assert sender.check("192.0.2.1", "a@sender.example", "mail.sender.example", "mx1.example.org") == "permerror"
+    assert time.process_time() - began < 1
+
+
+def test_a_number_that_is_none_is_an_error_of_the_record():
+    record = f"v=spf1 a/{'1' * 480} -all"
+    sender.use(lambda asked, qtype, _seconds: [(record.encode(),)] if qtype == "TXT" else ["192.0.2.9"])
+    assert sender.check("192.0.2.1", "a@sender.example", "mail.sender.example", "mx1.example.org") == "permerror"
+
+
+def test_an_honest_long_record_is_read():
+    record = "v=spf1 " + "ip4:192.0.2.1 " * 200 + "ip4:192.0.2.2 -all"
+    sender.use(lambda asked, qtype, _seconds: [(record.encode(),)] if qtype == "TXT" else [])
+    assert sender.check("192.0.2.2", "a@sender.example", "mail.sender.example", "mx1.example.org") == "pass"

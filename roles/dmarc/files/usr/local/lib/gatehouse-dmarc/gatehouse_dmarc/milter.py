@@ -62,6 +62,8 @@ class Settings:
 
     def may_write_as(self, login: str, mailbox: reading.Mailbox) -> bool:
         """As Postfix looks into smtpd_sender_login_maps: the address, then without its extension, then its domain."""
+        if not mailbox.local.isascii():  # what is in lower case a letter of somebody's may not be one
+            return False
         local = mailbox.local.lower()
         bare = local.split(self.delimiter)[0] if self.delimiter else local
         for name in (f"{local}@{mailbox.domain}", f"{bare}@{mailbox.domain}", f"@{mailbox.domain}"):
@@ -229,7 +231,8 @@ class Judge(Milter.Base):
         told = {(one.domain, one.selector) for one in self.results if one.result in ("pass", "fail", "policy")}
         for domain, selector in {one for one in self.signatures if one and one not in told and counts(one[0])}:
             try:
-                if self.settings.resolver.ask(f"{selector}._domainkey.{domain}", "TXT", seconds()):
+                texts = self.settings.resolver.ask(f"{selector}._domainkey.{domain}", "TXT", seconds())
+                if any(reading.tags(b"".join(text).decode("latin-1")).get("p") for text in texts):
                     return True
             except Unanswered:
                 return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import NamedTuple, Optional
 
@@ -120,7 +120,7 @@ def _decoded(word: str) -> str:
     """What a program shows of it; an @ where nobody knows (RFC 2047)."""
     try:
         return str(make_header(decode_header(word)))
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         return "@"
 
 
@@ -216,7 +216,10 @@ class _Reader:
         if _ENCODED_WORD.search(local):
             raise ReadingError("an address has an encoded word in it")
         if local.startswith('"'):
-            return Mailbox(re.sub(r"\\(.)", r"\1", local[1:-1]), domain.lower())
+            bare = re.sub(r"\\(.)", r"\1", local[1:-1])
+            if re.search("[@<>]", bare):  # as in MAIL FROM: some readers stop there
+                raise ReadingError("an address has @, < or > in quotes")
+            return Mailbox(bare, domain.lower())
         if not _LOCAL.fullmatch(local):
             raise ReadingError("an address has a local part that must be quoted")
         return Mailbox(local, domain.lower())
@@ -257,6 +260,7 @@ _RESULT = re.compile(
     rf"\s+header\.i={_VALUE}*\s+header\.a={_VALUE}+\s+header\.s=({_VALUE}+)\s+header\.b={_VALUE}+(?=\s*(?:;|$))",
     re.ASCII,
 )
+_NO_KEY = 'reason="key not found in DNS"'
 _ID = re.compile(r'\s*([^\s;()"]+)')
 
 
@@ -275,7 +279,9 @@ def dkim_results(field: str, authserv_id: str) -> list[Result]:
         if not one:
             return found
         if is_domain(one[2]):
-            found.append(Result(one[1], one[2].lower(), one[3].lower()))
+            # It calls a key missing that DNS did not give; who wants to know asks again.
+            result = "permerror" if _NO_KEY in one[0] else one[1]
+            found.append(Result(result, one[2].lower(), one[3].lower()))
         at = one.end()
 
 
@@ -299,7 +305,7 @@ def is_plain(field: str) -> bool:
     return True
 
 
-_TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*([^;]*?)\s*")
+_TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)
 
 
 def tags(text: str) -> Mapping[str, str]:
@@ -309,7 +315,7 @@ def tags(text: str) -> Mapping[str, str]:
         tag = _TAG.fullmatch(part)
         if not tag or tag[1].lower() in found:
             return {}
-        found[tag[1].lower()] = tag[2]
+        found[tag[1].lower()] = tag[2].strip()
     return found
 
 

@@ -20,13 +20,16 @@ PATIENCE = 5.0  # seconds for one question
 # The host's resolver has a cache; ours spares the way to it while many messages come from one domain.
 KEPT = 60.0  # seconds at most, whatever the TTL
 ENTRIES = 5000
+# What a stranger makes larger is not kept.
+MOST = 32  # records
+LARGEST = 4096  # octets of their text
 
 _VALUES = {
     "A": lambda record: record.address,
     "AAAA": lambda record: record.address,
     "MX": lambda record: (record.preference, record.exchange.to_text(omit_final_dot=True)),
     "PTR": lambda record: record.target.to_text(omit_final_dot=True),
-    "TXT": lambda record: tuple(record.strings),
+    "TXT": lambda record: (b"".join(record.strings),),  # a stranger may send thousands of pieces
 }
 
 
@@ -41,10 +44,10 @@ class Resolver:
         self._known: dict[tuple[str, str], tuple[float, list[Any]]] = {}
 
     def ask(self, name: str, qtype: str, seconds: float = PATIENCE) -> list[Any]:
-        """The records of a name: addresses and names as str, MX as (preference, name), TXT as a tuple of bytes.
+        """The records of a name: addresses and names as str, MX as (preference, name), TXT as a tuple of one bytes.
 
-        None where the name or the type does not exist, or where DNS cannot have such a name. The name is what it says:
-        no search list, no escapes. Raises Unanswered.
+        An empty list where the name or the type does not exist, or where DNS cannot have such a name. The name is what
+        it says: no search list, no escapes. Raises Unanswered.
         """
         key = (name.lower(), qtype)
         until, records = self._known.get(key, (0.0, []))
@@ -54,6 +57,8 @@ class Resolver:
         if answer is None or answer.rrset is None:
             return []
         records = [_VALUES[qtype](record) for record in answer]
+        if len(records) > MOST or sum(len(str(record)) for record in records) > LARGEST:
+            return records
         if len(self._known) >= ENTRIES:
             self._known = {}
         self._known[key] = (time.monotonic() + min(answer.rrset.ttl, KEPT), records)

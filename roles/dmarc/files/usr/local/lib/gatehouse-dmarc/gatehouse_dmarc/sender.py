@@ -14,6 +14,10 @@ from gatehouse_dmarc.policy import Unanswered
 
 ONE = 8  # seconds for one question
 ALL = 20  # seconds for all of a message (RFC 7208 4.6.4)
+# Octets of a record, and of one of its terms. pyspf's time grows with the square of them, and meanwhile nobody else is
+# judged.
+LONGEST = 8192
+LONGEST_TERM = 512
 
 
 def use(ask: Callable[[str, str, float], Sequence[Any]]) -> None:
@@ -25,10 +29,18 @@ def use(ask: Callable[[str, str, float], Sequence[Any]]) -> None:
             records = ask(name, qtype, min(timeout, ONE))
         except Unanswered as error:
             raise spf.TempError(f"DNS: {error}") from error
+        if qtype == "TXT":
+            for text in map(b"".join, records):
+                if text[:7].lower() == b"v=spf1 " and not _is_short(text):
+                    raise spf.PermError("a record or a term is too long")
         # Under the very name that was asked for, or pyspf does not find it again.
         return iter([((name, qtype), record) for record in records])
 
     spf.DNSLookup = look_up
+
+
+def _is_short(record: bytes) -> bool:
+    return len(record) <= LONGEST and max(map(len, record.split(b" "))) <= LONGEST_TERM
 
 
 def check(address: str, sender: str, helo: str, receiver: str) -> str:
@@ -40,4 +52,7 @@ def check(address: str, sender: str, helo: str, receiver: str) -> str:
     # pyspf divides at the first @.
     query.l, _at, query.o = sender.rpartition("@")
     query.d = query.o
-    return query.check()[0]
+    try:
+        return query.check()[0]
+    except ValueError:  # pyspf's own, at a number that is none
+        return "permerror"
