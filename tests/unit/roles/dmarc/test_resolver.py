@@ -157,5 +157,5 @@ def test_no_more_than_so_many_records_are_kept(ours, monkeypatch):
 
 def test_what_is_large_is_answered_and_not_kept(ours, monkeypatch):
     monkeypatch.setattr(resolver, "LARGEST", 4)
-    assert ours.ask("txt.example", "TXT") == ANSWERS["txt.example", "TXT"]
+    assert sorted(ours.ask("txt.example", "TXT")) == sorted(ANSWERS["txt.example", "TXT"])
     assert ours._known == {}
