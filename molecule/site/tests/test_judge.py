@@ -17,13 +17,13 @@ pytestmark = pytest.mark.usefixtures("no_limits")
 
 # What stands between the quotes or brackets; {v} is the victim's domain.
 SENDERS = (
-    '<"a@{v}"@sender.example>', '<"a\\@{v}"@sender.example>', "<a\\@{v}@sender.example>", "<a@{v}@sender.example>",
-    '<"a@{v}>"@sender.example>', '<"a"@{v}"@sender.example>', '<"a@{v};x"@sender.example>', '<"@{v}"@sender.example>',
-    '<"a @{v} "@sender.example>', '<"a@{v}" @sender.example>', "<a(x@{v})@sender.example>", "<@{v}:a@sender.example>",
-    "<@{v},@sender.example:a@sender.example>", "<a@sender.example.>", "<a@{v}.>", "<a@{v},@sender.example>",
-    '<"a\\\\"@{v}"@sender.example>', "<a@sender.example@{v}>", "<a@{v}\\@sender.example>", "<a\t@{v}@sender.example>",
-    "<<a@{v}>@sender.example>", "<a@{v}> <b@sender.example>", '"<a@{v}>"@sender.example', "a@{v}@sender.example",
-    "<a@[{v}]@sender.example>", "<a@{v}\udc80@sender.example>", "<a@\udcff{v}>", "<\udcff@{v}>",
+    "<{v}>", '<"a@{v}"@sender.example>', '<"a\\@{v}"@sender.example>', "<a\\@{v}@sender.example>",
+    "<a@{v}@sender.example>", '<"a@{v}>"@sender.example>', '<"a"@{v}"@sender.example>', '<"a@{v};x"@sender.example>',
+    '<"@{v}"@sender.example>', '<"a @{v} "@sender.example>', '<"a@{v}" @sender.example>', "<a(x@{v})@sender.example>",
+    "<@{v}:a@sender.example>", "<@{v},@sender.example:a@sender.example>", "<a@sender.example.>", "<a@{v}.>",
+    "<a@{v},@sender.example>", '<"a\\\\"@{v}"@sender.example>', "<a@sender.example@{v}>", "<a@{v}\\@sender.example>",
+    "<a\t@{v}@sender.example>", "<<a@{v}>@sender.example>", "<a@{v}> <b@sender.example>", '"<a@{v}>"@sender.example',
+    "a@{v}@sender.example", "<a@[{v}]@sender.example>", "<a@{v}\udc80@sender.example>", "<a@\udcff{v}>", "<\udcff@{v}>",
     "<a@{v}\0@sender.example>", "< a@{v}>", "<a@{v} >", "<'a@{v}'@sender.example>", '<"a"@"{v}"@sender.example>',
     "<a@-.{v}>", "<a@.{v}>", "<a@{v}..sender.example>",
 )  # fmt: skip

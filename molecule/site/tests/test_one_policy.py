@@ -18,7 +18,7 @@ DIALOGUES = {
     "HELO that is not fully qualified": (["HELO host", FROM, TO], "504 5.5.2"),
     "HELO that is an address without brackets": (["HELO 203.0.113.66", FROM, TO], "504 5.5.2"),
     "HELO twice": ([EHLO, EHLO, FROM, FROM], "503 5.5.1"),
-    "EHLO": ([EHLO], "250 DSN"),
+    "EHLO": ([EHLO], "250 8BITMIME"),
     "no sender": ([EHLO, TO], "503 5.5.1"),
     "no recipient": ([EHLO, FROM, "DATA"], "554 5.5.1"),
     "sender without a domain": ([EHLO, "MAIL FROM:<carol>", TO], "504 5.5.2"),

@@ -398,6 +398,7 @@ SENDERS = {
     "one label": ("<a@localhost>", "mailfrom", "a@localhost", ""),
     "no domain": ("<a@>", "mailfrom", "a@", ""),
     "no @": ("<root>", "mailfrom", "root", ""),
+    "a domain without @": ("<reject.example>", "mailfrom", "reject.example", ""),
     "a domain in quotes": ('<a@"sender.example">', "mailfrom", 'a@"sender.example"', ""),
     "a raw domain": ("<a@sänder.example>", "mailfrom", "a@sänder.example", ""),
     "a space": ("<a@sender.example x>", "mailfrom", "a@sender.example x", ""),

@@ -236,7 +236,8 @@ def sender_of(path: str, helo: str) -> tuple[str, str, str]:
     brackets.
     """
     path = path[1:-1] if path.startswith("<") and path.endswith(">") else path
-    identity, domain = ("mailfrom", path.rpartition("@")[2]) if path else ("helo", helo)
+    _local, at, behind = path.rpartition("@")
+    identity, domain = ("mailfrom", behind if at else "") if path else ("helo", helo)
     # RFC 7208 4.3: a name that is not a full one has no result.
     if not is_domain(domain) or "." not in domain:
         return identity, path, ""
