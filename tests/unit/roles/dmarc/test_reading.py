@@ -349,18 +349,21 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_long_field_takes_no_long_time(name):
+    assert seconds(LONG[name]) < 0.5
+
+
+def seconds(field):
+    """The processor's time that reading takes: some 10 ms where it grows with the length, seconds with its square."""
     began = time.process_time()
     with contextlib.suppress(reading.ReadingError):
-        reading.mailboxes(LONG[name])
-    # Linear is some 10 ms; what is quadratic takes seconds.
-    assert time.process_time() - began < 0.5
+        reading.mailboxes(field)
+    return time.process_time() - began
 
 
-@settings(max_examples=100, deadline=500)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=3).flatmap(lambda piece: st.integers(0, 4000).map(lambda times: piece * times)))
 def test_whatever_is_repeated_takes_no_long_time(field):
-    with contextlib.suppress(reading.ReadingError):
-        reading.mailboxes(field[:16000])
+    assert seconds(field[:16000]) < 0.5
 
 
 # The envelope
