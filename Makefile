@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# The prefix of the lab's containers: gh for the demo, ght for tests, so that both can be up.
+# The prefix of the lab's containers: gh for the demo, ght and ghr for tests, so that all can be up.
 GH_LAB ?= gh
 PLAYBOOK = GH_LAB=$(GH_LAB) $(BIN)/ansible-playbook -i inventories/lab
 
@@ -26,7 +26,7 @@ TWO_AT_A_TIME = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
 .PHONY: test
 test: tools ## Run every test; each stage says how long it took
 	$(TWO_AT_A_TIME) lint unit
-	$(TWO_AT_A_TIME) site sanity modules
+	$(TWO_AT_A_TIME) site runs sanity modules
 
 .PHONY: lint
 lint: tools ## Check style: Python, YAML, roles, docs, changelog
@@ -47,6 +47,10 @@ modules: tools ## Run the modules on real programs (molecule)
 .PHONY: site
 site: tools ## Converge a lab of its own, prefix ght, and ask its daemons (molecule)
 	@tests/stage site
+
+.PHONY: runs
+runs: tools ## Run Ansible on a lab of its own, prefix ghr: fresh, broken, stopped and killed (molecule)
+	@tests/stage runs
 
 .PHONY: stress
 stress: tools ## Try to break things, for long: kill what writes, crowd what serves
@@ -82,7 +86,7 @@ tools: .lab/packages .venv/done .cache/pyspf/done ## Install what the targets ne
 .PHONY: clean
 clean: ## Remove the labs of the demo and of the tests
 	@if [ -e .venv/done ]; then \
-	  for lab in gh ght; do GH_LAB=$$lab $(BIN)/ansible-playbook -i inventories/lab molecule/shared/destroy.yml; done; \
+	  for lab in gh ght ghr; do GH_LAB=$$lab $(BIN)/ansible-playbook -i inventories/lab molecule/shared/destroy.yml; done; \
 	  GH_LAB=ght $(BIN)/ansible-playbook -i molecule/modules/hosts.yml molecule/modules/destroy.yml; fi
 
 .PHONY: distclean
