@@ -723,6 +723,27 @@ def _tls(me: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _selinux_ports(
+    me: Mapping[str, Any], site: Mapping[str, Any], listen: Sequence[Mapping[str, Any]]
+) -> dict[str, list[dict[str, str]]]:
+    """The ports of this host that EL's policy does not know by the right type, and those of what is switched off."""
+    offered = {entry["name"] for entry in listen}
+    known = [
+        (site["ports"][name], setype, name in offered)
+        for name in LISTEN[me["group"]]
+        for setype, labelled in [PORT_TYPES[name]]
+        if site["ports"][name] not in labelled
+    ]
+    known += _outgoing.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []
+    used = {port for port, _setype, on in known if on} | {entry["port"] for entry in listen}
+    return {
+        "selinux_ports": [{"port": str(port), "proto": "tcp", "setype": setype} for port, setype, on in known if on],
+        "selinux_ports_absent": [
+            {"port": str(port), "proto": "tcp", "state": "absent"} for port, _setype, _on in known if port not in used
+        ],
+    }
+
+
 def _view(
     me: Mapping[str, Any],
     site: Mapping[str, Any],
@@ -750,13 +771,11 @@ def _view(
         "keyed_zones": dict(keyed) if me["group"] == GATEWAYS else {},
         "listen": listen,
         "reserved_ports": sorted(entry["port"] for entry in listen if entry["port"] in EPHEMERAL_PORTS),
-        "selinux_ports": [
-            {"port": str(entry["port"]), "proto": entry["protocol"], "setype": setype}
-            for entry in listen
-            for setype, labelled in [PORT_TYPES[entry["name"]]]
-            if entry["port"] not in labelled
-        ]
-        + (_outgoing.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []),
+        **_selinux_ports(me, site, listen),
+        "absent": [
+            *(_outgoing.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
+            *([] if site["greylist"]["host"] == me["host"] else ["greylist"]),
+        ],
         "certificate_files": me["certificate_files"],
         "tls": _tls(me),
     }

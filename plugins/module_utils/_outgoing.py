@@ -34,6 +34,8 @@ MILTERS = {
     SCANNER: {"port": 8894, "folder": "clamav-milter", "group": "clamilt"},
     MARKER: {"port": 8895, "folder": "spamass-milter", "group": "sa-milt", "default_action": "accept"},
 }
+#: The roles of milters that can be switched off, or chosen one instead of the other.
+ROLES = {"clamav": SCANNER, "dmarc": JUDGE, "opendmarc": OPENDMARC, "spamassassin": MARKER}
 # Whom each service of Postfix asks, in this order. On port 25 a signature is judged before the policy that wants to
 # know about it, what a policy refuses need not be scanned, and what is infected need not be marked. At submission the
 # judge comes first: what it adds is signed.
@@ -261,11 +263,19 @@ def milters(at: _inventory.Place, value: object, chains: Mapping[str, Sequence[s
     return found
 
 
-def selinux_ports(milters: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The ports of milters on TCP that EL's policy does not know as such."""
+def selinux_ports(milters: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, bool]]:
+    """(port, type, whether a milter listens there) for the ports of milters that EL's policy does not know as such."""
     setype, labelled = MILTER_PORTS
-    ports = [MILTERS[milter["name"]]["port"] for milter in milters if milter["connect"].startswith("inet:")]
-    return [{"port": str(port), "proto": "tcp", "setype": setype} for port in ports if port not in labelled]
+    used = {milter["name"] for milter in milters if milter["connect"].startswith("inet:")}
+    return [
+        (milter["port"], setype, name in used) for name, milter in MILTERS.items() if milter["port"] not in labelled
+    ]
+
+
+def absent(milters: Sequence[Mapping[str, Any]], policyd_spf: bool) -> list[str]:
+    """The roles of a gateway that are switched off."""
+    names = {milter["name"] for milter in milters}
+    return [*(role for role, name in ROLES.items() if name not in names), *([] if policyd_spf else ["spf"])]
 
 
 def check_scanned_size(at: _inventory.Place, size: int, scanner: bool) -> None:

@@ -252,6 +252,12 @@ def _module_change(module: Module, store: Store) -> Change | None:
     return Change("module", module.name, found, module.checksum, f"module -a {module.file}")
 
 
+def takes_back_only(params: Mapping[str, Any]) -> bool:
+    """Whether no item of the task adds anything to the policy."""
+    items = [item for kind in ("ports", "fcontexts", "modules") for item in params[kind]]
+    return not params["booleans"] and all(item["state"] == "absent" for item in items)
+
+
 def check_modules(wanted: Sequence[Mapping[str, Any]]) -> None:
     """Names that are also names of files, each once, and one text for each module that is to be there."""
     _check_once("module", [item["name"] for item in wanted])

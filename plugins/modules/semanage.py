@@ -14,6 +14,7 @@ description:
   - Works where SELinux is enforcing, permissive or disabled. Without SELinux in the kernel the store is changed and
     nothing is reloaded, so that the store is right for the day on which SELinux is there.
   - Removes nothing but items with C(state=absent). What else was added to the policy stays.
+  - In check mode a host without C(semanage) has nothing that a task of such items alone could remove.
 version_added: 0.1.0
 author:
   - gatehouse.mail contributors (@gatehouse)
@@ -437,7 +438,13 @@ def restore(changes: Sequence[Change], tools: Tools) -> list[str]:
 def converge(params: Mapping[str, Any], tools: Tools, warn: Callable[[str], None], check_mode: bool) -> dict[str, Any]:
     """Make it so, unless in check mode; the module's result."""
     core.check_modules(params["modules"])
-    python = bindings()
+    try:
+        python = bindings()
+    except PolicyError:
+        # A fresh host in check mode: what brings semanage was not installed, and nothing was added to the policy.
+        if check_mode and core.takes_back_only(params):
+            return {"changed": False, "commands": [], "unneeded": [], "reloaded": False, "restored": [], "diff": {}}
+        raise
     store = read_store(python, tools, bool(params["modules"]))
     ports = real_types(params["ports"], python)
     fcontexts = [

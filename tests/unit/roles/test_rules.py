@@ -1,10 +1,13 @@
 """The rules of docs/design.md and docs/style.md that a reader of the roles relies on."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from jinja2 import StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -70,3 +73,44 @@ def test_what_a_role_loads_it_also_looks_for_when_it_was_not_loaded(role):
         if "gatehouse.mail.unread" in task:
             asked |= units(task, task["gatehouse.mail.unread"]["unit"])
     assert asked == acting
+
+
+OPTIONAL = [role for role in ROLES if (role / "tasks/absent.yml").exists()]
+
+
+def test_what_can_be_switched_off_is_known():
+    assert [role.name for role in OPTIONAL] == ["clamav", "dmarc", "greylist", "opendmarc", "spamassassin", "spf"]
+
+
+@pytest.mark.parametrize("family", ["debian", "redhat"])
+@pytest.mark.parametrize("role", OPTIONAL, ids=lambda role: role.name)
+def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, family):
+    """Each file that a task writes, and each unit that one starts, stops, or masks."""
+    names = {**read(role / "defaults/main.yml"), **read(role / f"vars/{family}.yml"), **read(role / "vars/main.yml")}
+    environment = NativeEnvironment(undefined=StrictUndefined)
+    environment.tests["changed"] = lambda _result: False  # of tasks that did not run
+    environment.filters.update(
+        basename=os.path.basename, dirname=os.path.dirname, regex_replace=lambda text, old, new: re.sub(old, new, text)
+    )
+
+    def value(written, **more):
+        while isinstance(written, str) and "{{" in written:
+            written = environment.from_string(written).render({**names, **more})
+        if isinstance(written, list):
+            return [value(each, **more) for each in written]
+        return {key: value(each, **more) for key, each in written.items()} if isinstance(written, dict) else written
+
+    absent = value(names[f"__{role.name}_absent"])
+    made, units = set(), set()
+    for path in role.glob("tasks/*.yml"):
+        for task in read(path):
+            for item in value(task.get("loop", [None])):
+                for module in ("template", "copy"):
+                    if arguments := task.get(f"ansible.builtin.{module}"):
+                        made.add(value(arguments["dest"], item=item))
+                if unit := task.get("ansible.builtin.systemd_service"):
+                    name = value(unit["name"], item=item)
+                    units.add(name if "." in name else f"{name}.service")
+    assert made
+    assert [path for path in sorted(made) if not path.startswith(tuple(absent["paths"]))] == []
+    assert units <= set(absent["units"])

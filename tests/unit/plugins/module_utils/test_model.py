@@ -908,6 +908,13 @@ def test_the_lab_in_whole():
             "sources": ["10.99.0.11", "10.99.0.12"],
         },
     ]
+    off = {
+        # Ports of milters on TCP, and of submission, for which there are no logins.
+        "selinux_ports_absent": [
+            {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892", "8894", "8895")
+        ],
+        "absent": ["opendmarc", "spamassassin", "spf", "greylist"],
+    }
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
 
@@ -959,6 +966,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", *mx2_networks],
             "listen": smtp,
+            **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
         "mx2.example.org": {
@@ -970,6 +978,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", *mx1_networks],
             "listen": smtp,
+            **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
         "store.example.org": {
@@ -982,6 +991,8 @@ def test_the_lab_in_whole():
             "exempt": ["10.99.0.0/24", mx1_networks[0], mx2_networks[0], mx1_networks[1]],
             "listen": dovecot,
             "reserved_ports": [60000],
+            "selinux_ports_absent": [],
+            "absent": [],
             "tls": tls(),
         },
     }  # fmt: skip
@@ -1181,6 +1192,17 @@ def test_a_port_without_a_label_gets_one_where_it_is_listened_on():
         {"port": "2424", "proto": "tcp", "setype": "lmtp_port_t"},
     ]
     assert models["mx1.example.org"]["selinux_ports"] == []
+
+
+def test_what_is_switched_off_is_absent_and_has_no_label():
+    off = {"mail_virus_scanner": False, "mail_greylisting": False, "mail_ports": {"greylist": 10023}}
+    models = _model.build(*inventory(site(**off)))
+    assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "greylist"]
+    assert models["store.example.org"]["absent"] == ["greylist"]
+    gone = {"port": "10023", "proto": "tcp", "state": "absent"}
+    assert models["store.example.org"]["selinux_ports_absent"] == [gone]
+    chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
+    assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == ["dmarc", "greylist"]
 
 
 def greylist_ports(models):

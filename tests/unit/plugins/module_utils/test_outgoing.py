@@ -57,6 +57,13 @@ def test_submission_is_on_the_vpn_where_somebody_may_log_in():
     assert busy["selinux_ports"] == [{"port": "32841", "proto": "tcp", "setype": "smtp_port_t"}]
 
 
+def test_a_port_that_is_used_for_something_else_now_keeps_its_label():
+    """Submission at a port that milters on TCP would have."""
+    model = build(**with_logins({"a@example.org": "@example.org"}), mail_ports={"submission": 8894})["mx1.example.org"]
+    assert model["selinux_ports"] == [{"port": "8894", "proto": "tcp", "setype": "smtp_port_t"}]
+    assert [entry["port"] for entry in model["selinux_ports_absent"]] == ["8892", "8895"]
+
+
 LOGIN = {"alice@example.org": "alice@example.org"}
 BAD = {
     # name: (variables, what the one problem says)

@@ -1,0 +1,74 @@
+"""Off is absent: what is switched off neither runs nor is started again, and its files and labels are gone."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+# What a host has of something, a line each: units, processes, labels of SELinux, and files that no package brought.
+TRACES = r"""
+systemctl list-units --all --plain --no-legend --state=active,activating,failed | awk '{print "unit", $1}'
+systemctl list-unit-files --no-legend --state=enabled,enabled-runtime,masked | awk '{print "enabled", $1}'
+ps -eo args= | sed 's/^/process /'
+for list in port fcontext; do semanage $list --list --locallist --noheading 2> /dev/null | sed 's/^/label /'; done
+semodule --list=full 2> /dev/null | sed -n 's/^400/module/p'
+find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*' | while read -r path; do
+    { dpkg --search "$path" || rpm --query --file "$path"; } > /dev/null 2>&1 || echo "file $path"
+done
+"""
+JUDGES = "postfix,dmarc,opendmarc,spf,public_suffix_list"
+# name: what is written, tags of the roles, traces of what goes with it, and of what goes without it
+OPTIONS = {
+    "no scanner": ({"mail_virus_scanner": False}, "clamav,postfix", None, "clam"),
+    "no greylist": ({"mail_greylisting": False}, "firewall,platform,greylist,postfix", None, "postgrey|greylist"),
+    "spamassassin": ({"mail_spamassassin": True}, "spamassassin,postfix", "spam|sa-update", None),
+    "opendmarc and policyd-spf": (
+        {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True}, JUDGES, "opendmarc|policyd-spf", None
+    ),
+    "milters on TCP": (
+        {"mail_milter_sockets": "inet"}, f"platform,{JUDGES},opendkim,clamav", "milter_port|gatehouse_clamav", None
+    ),
+}  # fmt: skip
+OFTEN = ["no greylist"]
+
+
+def traces(hosts, pattern):
+    return {
+        host.name: sorted(line for line in host.out("bash", "-c", TRACES).splitlines() if re.search(pattern, line))
+        for host in hosts
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.stress) for name in OPTIONS]
+)
+def test_what_is_switched_off_leaves_no_trace(lab, mail, name):
+    variables, tags, with_it, without_it = OPTIONS[name]
+    hosts = [*lab.gateways, lab.store]
+
+    def run(*arguments):
+        results = lab.playbook("playbooks/site.yml", "--tags", tags, *arguments)
+        assert [result for result in results if result.get("failed")] == []
+        return [(result["host"], result["task"]) for result in results if result.get("changed")]
+
+    before = traces(hosts, with_it or without_it)
+    try:
+        assert run("--extra-vars", json.dumps(variables))
+        on = traces(hosts, with_it or without_it)
+        assert run("--extra-vars", json.dumps(variables)) == []
+        print(f"{name}: {[len(lines) for lines in (*before.values(), *on.values())]} traces before, and with it")
+        if without_it:
+            assert {host: lines for host, lines in on.items() if lines} == {}
+            assert any(before.values())
+        else:
+            assert any(on.values())
+        for gateway in lab.gateways:
+            mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
+    finally:
+        run()
+    after = traces(hosts, with_it or without_it)
+    assert without_it or {host: lines for host, lines in after.items() if lines} == {}
+    assert {host: set(lines) ^ set(before[host]) for host, lines in after.items()} == {host: set() for host in before}
+    assert run() == []
