@@ -189,7 +189,7 @@ class Milter:
 RESULT = (
     f"{NAME};\n\tdkim=pass (2048-bit key) header.d=%s header.i=@%s header.a=rsa-sha256 header.s=sel header.b=Gy0t0Yuk"
 )
-SIGNATURE = "v=1; a=rsa-sha256; c=relaxed/simple; d=%s; s=%s; h=from; bh=x=; b=Gy0t0YukAAAA=="
+SIGNATURE = "v=1; a=rsa-sha256; c=relaxed/simple; d=%s; s=%s; h=from; bh=eA==; b=Gy0t0YukAAA="
 INJECTION = (
     "x@sender.example=20header.a=3Drsa-sha256=20header.s=3Dsel0=20header.b=3Dabcdefgh=3B=0A=09dkim=3Dpass=20header.d=3D"
     "reject.example=20header.i=3D@reject.example=20header.a=3Drsa-sha256=20header.s=3Dsel=20header.b=3Dabc=3B"

@@ -49,7 +49,10 @@ def run(there: Host, sessions: int, changes: dict[str, tuple[str, str]]) -> dict
 KEPT = "self.settings.__dict__.setdefault('kept', []).append(bytearray(2000))"
 ERRORS = {
     "the domain of a sender behind the first @": {
-        "reading.py": ('path.rpartition("@")[2]', r"""re.split("[@>\"]", f"{path}@@")[2 if '"' in path else 1]""")
+        "reading.py": (
+            '_local, at, behind = path.rpartition("@")',
+            r"""at, behind = "@" in path, re.split("[@>\"]", f"{path}@@")[2 if '"' in path else 1]""",
+        )
     },
     "results that a signature wrote": {"milter.py": ("if not self.credible:", "if False:")},
     "any signature counts": {"policy.py": ("suffixes.organizational(identity.domain) ==", "True or")},
