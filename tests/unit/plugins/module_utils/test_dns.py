@@ -426,6 +426,50 @@ def test_a_former_record_is_taken_away_and_what_stands_beside_it_is_not():
     assert (changed["problem"], changed["remove"]) == ("wrong", [[SPF]])
 
 
+ELSEWHERE = _dns.Alias("CNAME", "example.org", "text.example.net")
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name != "no key yet"])
+def test_where_an_alias_leads_to_a_fault_nothing_can_be_mended_at_its_name(name):
+    wanted, found, _problem, _removed = FAULTS[name]
+    place = (wanted["name"], wanted["type"])
+    (difference,) = _dns.compare([wanted], [], {place: found}, {place: ELSEWHERE})
+    assert (difference["problem"], difference["add"], difference["remove"]) == ("alias", [], [])
+    assert "the CNAME at example.org leads to text.example.net, where " in difference["words"]
+    assert difference["todo"].startswith("remove that CNAME")
+    assert difference["todo"].endswith(" at text.example.net")
+    assert all(value in difference["todo"] for value in difference["wanted"])
+
+
+def test_an_alias_that_leads_to_what_is_wanted_is_no_difference():
+    place = ("example.org", "TXT")
+    assert _dns.compare([record(SPF)], [], {place: [txt(SPF)]}, {place: ELSEWHERE}) == []
+    (unmade,) = _dns.compare([record(None)], [], {place: []}, {place: ELSEWHERE})
+    assert unmade["problem"] == "unmade"
+
+
+def test_a_former_record_that_is_behind_an_alias_is_not_ours_to_take_away():
+    place = ("example.org", "TXT")
+    (difference,) = _dns.compare([], [record(SPF)], {place: [txt(SPF)]}, {place: ELSEWHERE})
+    assert (difference["problem"], difference["remove"]) == ("alias", [])
+    assert difference["todo"] == f'remove that CNAME; or, if it is meant, have "{SPF}" removed at text.example.net'
+
+
+def test_beside_a_wildcard_s_alias_the_record_is_added_and_what_is_behind_it_is_left():
+    place = ("example.org", "TXT")
+    wildcard = {place: ELSEWHERE._replace(wildcard=True)}
+    (difference,) = _dns.compare([record(SPF)], [], {place: [txt("v=spf1 mx -all")]}, wildcard)
+    assert (difference["problem"], difference["add"], difference["remove"]) == ("missing", [record(SPF)], [])
+    assert _dns.compare([], [record(SPF)], {place: [txt(SPF)]}, wildcard) == []
+
+
+def test_an_alias_in_a_circle_is_told_as_such():
+    place = ("example.org", "TXT")
+    circle = {place: ELSEWHERE._replace(trouble="and from there in a circle")}
+    (difference,) = _dns.compare([record(SPF)], [], {place: []}, circle)
+    assert difference["words"].endswith("leads to text.example.net, and from there in a circle")
+
+
 def merged(serials, found):
     differences = {
         server: _dns.compare([record(SPF)], [], {("example.org", "TXT"): [txt(text) for text in texts]})
