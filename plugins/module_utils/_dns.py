@@ -24,12 +24,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
+from ansible_collections.gatehouse.mail.plugins.module_utils import _outgoing, _spf
 
 _PLAIN = bytes(octet for octet in range(32, 127) if octet not in b'"\\')  # what needs no escape between quotes
 STRING = 255  # octets of one string of a TXT record: RFC 1035 3.3.14
 
-SUFFIXES = {"rsa": "", "ed25519": "-ed"}  # of selectors, by the type of the key
 NOT_MADE = "no key yet; run site.yml with --tags opendkim"
 
 Record = dict[str, Any]
@@ -81,7 +80,9 @@ def records(model: Mapping[str, Any]) -> list[Record]:
     model: that of any host of the site.
     """
     zones = Zones(model)
-    exchangers = [f"{gateway['preference']} {gateway['name']}." for gateway in model["gateways"]]
+    exchangers = [
+        f"{gateway['preference']} {gateway['name']}." for gateway in model["gateways"] if not gateway["retiring"]
+    ]
     keys = _keys(model)
     wanted: list[Record] = []
     for domain in model["dns"]["domains"]:
@@ -130,19 +131,10 @@ def _keys(model: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     for key in model["dkim"]:
         if key["stage"] != "removed" and key["domain"] in keys:
             keys[key["domain"]].append(key)
-    hosts = [gateway["name"] for gateway in model["gateways"]]
-    lanes = {(host, kind): host.partition(".")[0] + suffix for host in hosts for kind, suffix in SUFFIXES.items()}
-    for domain, there in keys.items():
-        covered = {
-            (key["host"], key["type"])
-            for key in there
-            if key["stage"] != "retired" and key["selector"].startswith(lanes.get((key["host"], "rsa"), ""))
-        }
-        there += [
-            {"domain": domain, "host": host, "type": kind, "selector": lanes[host, kind], "public": ""}
-            for host, kind in lanes
-            if (host, kind) not in covered
-        ]
+    for gateway in model["gateways"]:
+        for key in _outgoing.keys(model, gateway["name"]):
+            if not key["public"]:
+                keys[key["domain"]].append({**key, "host": gateway["name"], "public": ""})
     return keys
 
 

@@ -344,6 +344,64 @@ def test_keys_move_on_only_when_dns_shows_them(site):
         site.play("dns")
 
 
+def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site):
+    """The part in DNS of "A gateway leaves" in docs/operations.md; no gateway is there."""
+    zones, name = (ZONE, *site.reverse), f"mx3.{ZONE}"
+    before, file, written = site.served(*zones), site.folder / "mail_dkim.yml", site.variables["mail_dkim"]
+    key = {**written[0], "selector": "mx3", "host": name, "public": public_key("rsa")}
+    selector = f"mx3._domainkey.{ZONE}."
+
+    def of_mx3():
+        return {
+            (owner, kind) for owner, kind, data in site.served(*zones) - before if owner != f"{ZONE}." or kind == "MX"
+        }
+
+    def rotate():
+        result = site.play("rotate_dkim", "--skip-tags", "opendkim")
+        site.variables["mail_dkim"] = yaml.safe_load(file.read_text())["mail_dkim"]
+        return result["Show what differs"]["msg"]
+
+    site.gateways[name] = site.gateway(3)
+    site.variables["mail_dkim"] = [*written, key]
+    try:
+        site.play("dns")
+        with_it = of_mx3()
+        assert {(f"{ZONE}.", "MX"), (f"{name}.", "A"), (selector, "TXT")} <= with_it
+        site.gateways[name]["mail_retiring"] = True
+        site.play("dns")
+        assert of_mx3() == with_it - {(f"{ZONE}.", "MX")}
+        del site.gateways[name]
+        said = site.play("dns")["Show what differs"]["msg"]
+        assert of_mx3() == {(selector, "TXT")}
+        (due,) = [line for line in said if line.startswith("mx3.")]
+        assert "retire now" in due and "has left the inventory" in due
+        (waits,) = [line for line in rotate() if line.startswith("mx3.")]
+        assert ": remove " in waits
+        assert of_mx3() == {(selector, "TXT")}
+        assert [line for line in rotate() if line.startswith("mx3.")] == []
+        assert site.served(*zones) == before
+    finally:
+        site.gateways.pop(name, None)
+        site.variables["mail_dkim"] = written
+        site.play("dns")
+
+
+def test_lost_keys_are_marked_and_stay_published_while_their_mail_is_under_way(site):
+    file, written = site.folder / "mail_dkim.yml", site.variables["mail_dkim"]
+    before = site.served(ZONE)
+    try:
+        said = site.play("rotate_dkim", "--skip-tags", "opendkim", "--extra-vars", "rotate_dkim_lost=mx2")
+        marked = yaml.safe_load(file.read_text())["mail_dkim"]
+        assert {key["selector"]: key["stage"] for key in marked} == {
+            "mx1": "signing", "mx1-ed": "signing", "mx2": "retired", "mx2-ed": "retired"}  # fmt: skip
+        assert site.served(ZONE) == before
+        unmade = [line for line in said["Show the records"]["msg"] if line.startswith("#")]
+        assert [line.split("._")[0] for line in unmade] == ["# mx2-2", "# mx2-ed-2"]
+    finally:
+        site.variables["mail_dkim"] = written
+        site.play("dns")
+
+
 def test_the_lab_s_own_records_are_published(lab):
     lab.playbook("playbooks/dns.yml")
     results = {result["task"]: result for result in lab.playbook("playbooks/dns.yml") if not result.get("failed")}

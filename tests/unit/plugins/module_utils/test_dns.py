@@ -118,6 +118,34 @@ def test_a_third_gateway_brings_its_own_records_and_itself_into_spf_and_nothing_
     }
 
 
+def test_a_gateway_that_retires_loses_its_mx_record_alone():
+    three = {**GATEWAYS, "mx3.example.org": MX3}
+    before = lines(records(three))
+    after = lines(records({**three, "mx3.example.org": {**MX3, "mail_retiring": True}}))
+    assert (before - after, after - before) == ({"example.org 3600 MX 30 mx3.example.org."}, set())
+
+
+def test_keys_that_are_not_made_are_those_that_opendkim_will_make_and_hide_no_former_one():
+    """After keys were lost: opendkim uses no selector twice, and a retired key stays beside its successor."""
+    written = [
+        dkim("mx1", stage="removed"),
+        dkim("mx1-ed", "ed25519", stage="retired"),
+        dkim("news-mx1", stage="removed"),
+    ]
+    model = build(
+        {"mx1.example.org": GATEWAYS["mx1.example.org"]},
+        mail_dkim=written,
+        mail_dkim_senders={"news@example.org": "news"},
+    )
+    wanted = {
+        record["name"].partition(".")[0]: record["value"] for record in _dns.records(model) if record["kind"] == "DKIM"
+    }
+    assert {name for name, value in wanted.items() if value is None} == {
+        "mx1-2", "mx1-ed-2", "news-mx1-2", "news-mx1-ed"}  # fmt: skip
+    assert wanted["mx1-ed"] == f"v=DKIM1; k=ed25519; p={ed25519_key()}"
+    assert {record["name"].partition(".")[0] for record in _dns.former_records(model)} == {"mx1", "news-mx1"}
+
+
 def test_a_domain_s_own_values_go_before_the_site_s():
     wanted = records(
         mail_spf=["mx", "-all"], mail_dmarc={"p": "reject"}, mail_caa=[{"tag": "issue", "value": ";"}], mail_dns_ttl=60,

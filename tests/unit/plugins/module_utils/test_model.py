@@ -653,6 +653,41 @@ def test_a_store_has_no_preference():
     assert problem.startswith("host store.example.org: mail_preference: 10 is for gateways only")
 
 
+def test_a_gateway_that_retires_differs_in_that_alone():
+    stays, retires = (
+        _model.build(*inventory({"mx2.example.org": {"mail_retiring": is_so}})) for is_so in (False, True)
+    )
+    assert [gateway["retiring"] for gateway in retires["store.example.org"]["gateways"]] == [False, True]
+    for host, model in retires.items():
+        del model["gateways"], stays[host]["gateways"]
+    assert retires == stays
+
+
+def test_who_comes_after_a_gateway_that_retires_is_no_backup_any_more():
+    models = _model.build(*inventory(mx1(mail_retiring=True)))
+    assert [models[f"mx{number}.example.org"]["me"]["backup"] for number in (1, 2)] == [False, False]
+
+
+RETIRING = {
+    "no boolean": (mx1(mail_retiring="yes"), 'host mx1.example.org: mail_retiring: "yes" is a string, not a boolean;'),
+    "a store": (
+        {"store.example.org": {"mail_retiring": False}},
+        "host store.example.org: mail_retiring: false is for gateways only; remove it",
+    ),
+    "every gateway": (
+        {"mx1.example.org": {"mail_retiring": True}, "mx2.example.org": {"mail_retiring": True}},
+        "host mx1.example.org: mail_retiring: is true on every gateway, so that no MX record is left; remove it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETIRING)
+def test_who_cannot_retire(name):
+    changes, said = RETIRING[name]
+    (problem,) = problems_of(changes)
+    assert problem.startswith(said)
+
+
 def test_a_store_takes_no_certificates():
     pair = {"certificate": "a.crt", "key": "a.key"}
     (problem,) = problems_of({"store.example.org": {"mail_certificate_files": [pair]}})
@@ -802,11 +837,11 @@ def test_the_lab_in_whole():
     shared = {
         "gateways": [
             {
-                "host": "mx1.example.org", "name": "mx1.example.org", "preference": 10,
+                "host": "mx1.example.org", "name": "mx1.example.org", "preference": 10, "retiring": False,
                 "ipv4": "198.51.100.11", "ipv6": "2001:db8:51::11", "vpn_address": "10.99.0.11",
             },
             {
-                "host": "mx2.example.org", "name": "mx2.example.org", "preference": 20,
+                "host": "mx2.example.org", "name": "mx2.example.org", "preference": 20, "retiring": False,
                 "ipv4": "198.51.100.12", "ipv6": None, "vpn_address": "10.99.0.12",
             },
         ],
