@@ -17,7 +17,7 @@ def dkim_keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The keys of the gateway that this model is of."""
     given = plain(model)
     try:
-        return _outgoing.keys(given)
+        return _outgoing.keys(given, given["me"]["name"])
     except (AttributeError, KeyError, TypeError) as error:
         raise AnsibleFilterError(f"gatehouse.mail.dkim_keys: the input is no model of a host: {error!r}") from error
 

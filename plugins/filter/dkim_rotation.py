@@ -18,6 +18,7 @@ def dkim_rotation(
     now: str,
     differences: Optional[Sequence[Mapping[str, Any]]] = None,
     start: bool = False,
+    lost: str = "",
 ) -> dict[str, Any]:
     """The next step of each DKIM key, and mail_dkim after those that are due."""
     if not isinstance(model, Mapping) or "dkim" not in model:
@@ -30,7 +31,11 @@ def dkim_rotation(
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError(f"gatehouse.mail.dkim_rotation: {now!r} is not a time") from error
     shown = _dkim_rotation.shown(model, plain(differences)) if differences is not None else set()
-    return _dkim_rotation.plan(model, moment, shown, bool(start))
+    try:
+        gateway = _dkim_rotation.gateway(model, str(lost)) if lost else ""
+    except ValueError as error:
+        raise AnsibleFilterError(f"gatehouse.mail.dkim_rotation: lost: {error}") from error
+    return _dkim_rotation.plan(model, moment, shown, bool(start), gateway)
 
 
 class FilterModule:

@@ -8,6 +8,9 @@ is under way, and verified with what is in DNS) and `removed` (gone from DNS and
 its selector be used again). A *lane* is what needs one signing key at any time: a gateway, a domain or one sender of
 it, a type of key. The first key of a lane is made by role opendkim, and signs at once.
 
+A key that has no lane, because its gateway, its domain or its sender has left the site, has nothing left to sign. A key
+whose private part is lost has nothing to sign with. Both retire at once.
+
 The state is mail_dkim, nothing else, so that a run that was interrupted is taken up by the next one.
 """
 
@@ -27,30 +30,40 @@ Lane = tuple[str, str, Optional[str], str, str]  # host, domain, sender (None: t
 
 
 def plan(
-    model: Mapping[str, Any], now: datetime.datetime, shown: Collection[tuple[str, str]], start: bool = False
+    model: Mapping[str, Any],
+    now: datetime.datetime,
+    shown: Collection[tuple[str, str]],
+    start: bool = False,
+    lost: str = "",
 ) -> dict[str, Any]:
     """The next step of each key, and what mail_dkim becomes when those that are due are taken.
 
     shown: the (domain, selector) that every authoritative server shows as wanted. start: give each signing key a
-    successor now, however young it is.
+    successor now, however young it is. lost: the name of a gateway that has the private parts of its keys no more; role
+    opendkim makes others there, which sign at once, as first keys do.
 
     steps: for each key that has one, domain, host, type, selector; do ("make", "sign", "retire" or "remove"); at, the
         earliest time; due, whether it is taken now; waits_for, in words, empty when due.
     make: by gateway, the keys to be made on it now by role opendkim, in the shape of its opendkim_keys.
     keys: mail_dkim after the steps that are due, but for the keys to be made.
     text: the steps in words, a line each.
+    lost: as given.
+    left: of the keys whose gateway, domain or sender has left, the steps in words, with what to run.
     """
     waits = model["dkim_rotation"]
     lanes = _lanes(model)
     used = {(key["domain"], key["selector"]) for key in model["dkim"]}
     steps: list[dict[str, Any]] = []
+    left: set[tuple[str, str]] = set()
     for key in model["dkim"]:
         near = lanes.get((key["host"], key["domain"], key["type"]), {})
         own = next((lane for lane in near if _outgoing.descends(key["selector"], lane[-1])), None)
-        if own:
+        if not own:
+            left.add((key["domain"], key["selector"]))
+        if own and key["host"] != lost:
             near[own].append(key)
         elif key["stage"] in ("published", "signing"):
-            steps.append(_step(key, "retire", now, ""))  # its gateway, domain or sender has left the site
+            steps.append(_step(key, "retire", now, ""))
         if key["stage"] == "retired":
             at = _after(key, waits["retired"])
             steps.append(_step(key, "remove", at, _until(now, at, "mail that it signed may still be under way")))
@@ -68,11 +81,9 @@ def plan(
             make.setdefault(step["host"], []).append({**new, "stage": "published", "public": None})
     return {
         "steps": steps,
-        "text": [
-            f"{step['selector']}._domainkey.{step['domain']} ({step['type']}, {step['host']}): {step['do']} "
-            + (f"from {step['at']} on: {step['waits_for']}" if step["waits_for"] else "now")
-            for step in steps
-        ],
+        "text": [_words(step) for step in steps],
+        "lost": lost,
+        "left": [_words_of_left(step) for step in steps if (step["domain"], step["selector"]) in left],
         "make": make,
         "keys": [_moved(key, moved.get((key["domain"], key["selector"])), now) for key in model["dkim"]],
     }
@@ -89,7 +100,7 @@ def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[Lane, li
         }
         for domain in model["dns"]["domains"]
         for gateway in model["gateways"]
-        for kind in _dns.SUFFIXES
+        for kind in _outgoing.KEY_TYPES
     }
 
 
@@ -140,13 +151,32 @@ def _selector(lane: Lane, used: set[tuple[str, str]], now: datetime.datetime) ->
     """What the lane's selectors begin with, the month, and a number where the month was used before."""
     _host, domain, _sender, kind, base = lane
     numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    names = (f"{base}-{now:%Y%m}{number}{_dns.SUFFIXES[kind]}" for number in numbers)
+    names = (f"{base}-{now:%Y%m}{number}{_outgoing.KEY_TYPES[kind]}" for number in numbers)
     return next(name for name in names if (domain, name) not in used)
 
 
 def _step(key: Mapping[str, Any], do: str, at: datetime.datetime, why: str) -> dict[str, Any]:
     named = {name: key[name] for name in ("domain", "host", "type", "selector")}
     return {**named, "sender": key.get("sender"), "do": do, "at": f"{at:{_SINCE}}", "due": not why, "waits_for": why}
+
+
+def _words(step: Mapping[str, Any]) -> str:
+    what = f"{step['selector']}._domainkey.{step['domain']} ({step['type']}, {step['host']}): {step['do']} "
+    return what + (f"from {step['at']} on: {step['waits_for']}" if step["waits_for"] else "now")
+
+
+def _words_of_left(step: Mapping[str, Any]) -> str:
+    when = "now" if step["due"] else f"from {step['at']} on"
+    return f"{_words(step)}; its gateway, domain or sender has left the inventory; run rotate_dkim.yml {when}"
+
+
+def gateway(model: Mapping[str, Any], word: str) -> str:
+    """The name of the gateway that somebody calls by its name, the first label of it, or its name in the inventory;
+    ValueError, in words, where there is none."""
+    for each in model["gateways"]:
+        if word.lower() in (each["name"], each["name"].partition(".")[0], each["host"].lower()):
+            return each["name"]
+    raise ValueError(f"{word!r} is no gateway; write one of {', '.join(each['name'] for each in model['gateways'])}")
 
 
 def _after(key: Mapping[str, Any], seconds: int) -> datetime.datetime:

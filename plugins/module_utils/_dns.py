@@ -22,14 +22,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import permutations
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
+from ansible_collections.gatehouse.mail.plugins.module_utils import _outgoing, _spf
 
 _PLAIN = bytes(octet for octet in range(32, 127) if octet not in b'"\\')  # what needs no escape between quotes
 STRING = 255  # octets of one string of a TXT record: RFC 1035 3.3.14
 
-SUFFIXES = {"rsa": "", "ed25519": "-ed"}  # of selectors, by the type of the key
 NOT_MADE = "no key yet; run site.yml with --tags opendkim"
 
 Record = dict[str, Any]
@@ -37,6 +36,19 @@ Strings = tuple[str, ...]  # of a TXT record, escaped as in a zone file; of othe
 Place = tuple[str, str]  # name and type: what a server is asked for
 Server = Hashable  # one address of a server, whose str() names it for people
 Found = Mapping[Place, Sequence[Strings]]
+
+
+class Alias(NamedTuple):
+    """What leads from a name to another one, where a server then finds the records: a CNAME there, or a DNAME above."""
+
+    kind: str  # "CNAME" or "DNAME"
+    owner: str  # the name that has it; of a wildcard the name that was asked for
+    target: str  # where it leads in the end
+    wildcard: bool = False  # of no effect as soon as the name has a record of its own (RFC 4592)
+    trouble: str = ""  # why nobody can say what is there
+
+
+Aliases = Mapping[Place, Alias]
 
 
 # From the model to records
@@ -68,7 +80,9 @@ def records(model: Mapping[str, Any]) -> list[Record]:
     model: that of any host of the site.
     """
     zones = Zones(model)
-    exchangers = [f"{gateway['preference']} {gateway['name']}." for gateway in model["gateways"]]
+    exchangers = [
+        f"{gateway['preference']} {gateway['name']}." for gateway in model["gateways"] if not gateway["retiring"]
+    ]
     keys = _keys(model)
     wanted: list[Record] = []
     for domain in model["dns"]["domains"]:
@@ -117,19 +131,10 @@ def _keys(model: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     for key in model["dkim"]:
         if key["stage"] != "removed" and key["domain"] in keys:
             keys[key["domain"]].append(key)
-    hosts = [gateway["name"] for gateway in model["gateways"]]
-    lanes = {(host, kind): host.partition(".")[0] + suffix for host in hosts for kind, suffix in SUFFIXES.items()}
-    for domain, there in keys.items():
-        covered = {
-            (key["host"], key["type"])
-            for key in there
-            if key["stage"] != "retired" and key["selector"].startswith(lanes.get((key["host"], "rsa"), ""))
-        }
-        there += [
-            {"domain": domain, "host": host, "type": kind, "selector": lanes[host, kind], "public": ""}
-            for host, kind in lanes
-            if (host, kind) not in covered
-        ]
+    for gateway in model["gateways"]:
+        for key in _outgoing.keys(model, gateway["name"]):
+            if not key["public"]:
+                keys[key["domain"]].append({**key, "host": gateway["name"], "public": ""})
     return keys
 
 
@@ -228,31 +233,39 @@ def places(wanted: Iterable[Record]) -> list[Place]:
     return list(dict.fromkeys((record["name"], record["type"]) for record in wanted))
 
 
-def compare(wanted: Sequence[Record], former: Sequence[Record], found: Found) -> list[dict[str, Any]]:
+def compare(
+    wanted: Sequence[Record], former: Sequence[Record], found: Found, aliases: Optional[Aliases] = None
+) -> list[dict[str, Any]]:
     """How the records that one server has differ from those wanted; a place that is not in `found` is passed over.
 
     former: records of ours that are wanted no longer; only they themselves are reported, whatever else is there.
+    aliases: the places at which `found` has the records of another name.
 
     A difference has zone, name, type and kind; a problem ("missing", "wrong", "split", "duplicate", "unexpected",
-    "obsolete", "unmade"); `wanted` and `found`, lists of values; `add`, the records, and `remove`, lists of strings,
-    which together mend it; `words`, and `todo`.
+    "obsolete", "unmade", "alias"); `wanted` and `found`, lists of values; `add`, the records, and `remove`, lists of
+    strings, which together mend it; `words`, and `todo`. Of an "alias" nothing can be added or removed: a server
+    ignores either at such a name, without an error (RFC 2136 3.4.2.2).
     """
+    aliases = aliases or {}
     differences = []
     together: dict[tuple[str, str, str], list[Record]] = {}
     for record in wanted:
         together.setdefault((record["name"], record["type"], record["kind"]), []).append(record)
     for (name, kind_of_record, kind), ours in together.items():
         there = found.get((name, kind_of_record))
+        alias = aliases.get((name, kind_of_record))
         if there is not None:
-            differences += _compare_set(kind, ours, there)
+            differences += [_behind(alias, ours, each) if alias else each for each in _compare_set(kind, ours, there)]
     for record in former:
         place = (record["name"], record["type"])
         if (*place, record["kind"]) in together:
             continue
         whole = record["kind"] == "DKIM"  # the selector is ours, whatever its text says besides, such as t=y
         rdata = [strings for strings in found.get(place, ()) if whole or "".join(strings) == record["value"]]
-        if rdata:
-            differences.append(_difference(record, "obsolete", [], rdata))
+        alias = aliases.get(place)
+        if rdata and not (alias and alias.wildcard):
+            obsolete = _difference(record, "obsolete", [], rdata)
+            differences.append(_behind(alias, [record], obsolete) if alias else obsolete)
     return differences
 
 
@@ -287,6 +300,28 @@ def _compare_set(kind: str, ours: Sequence[Record], there: Sequence[Strings]) ->
     return [_difference(first, ("missing", "wrong", "duplicate")[min(len(more), 2)], missing, more)]
 
 
+def _behind(alias: Alias, ours: Sequence[Record], difference: dict[str, Any]) -> dict[str, Any]:
+    """The difference as it is where what was found is another name's."""
+    if difference["problem"] == "unmade":
+        return difference
+    if alias.wildcard:
+        return _difference(ours[0], "missing", ours, [])
+    there = " and ".join(f'"{value}"' for value in difference["found"])
+    wanted = " and ".join(difference["wanted"])
+    ends = alias.trouble or f"where {there or 'no such record'} is found"
+    instead = f"have {wanted} written" if wanted else f"have {there} removed"
+    return {
+        **difference,
+        "problem": "alias",
+        "add": [],
+        "remove": [],
+        "words": f"{difference['name']}: the {_what(ours[0])} is not to be changed here, since the {alias.kind} at "
+        f"{alias.owner} leads to {alias.target}, {ends}",
+        "todo": f"remove that {alias.kind}{f', then add {wanted}' if wanted else ''}; or, if it is meant, "
+        f"{instead} at {alias.target}",
+    }
+
+
 def _pieces_of(value: str, there: Sequence[Strings]) -> list[Strings]:
     """The records that together hold the value, but cut or joined in a way that changes it; none if there are none."""
     squeezed = _squeezed(value)
@@ -317,10 +352,13 @@ _WORDS = {
 }
 
 
+def _what(record: Record) -> str:
+    return f"{record['kind']} record" if record["kind"] != "report" else "leave to send DMARC reports"
+
+
 def _difference(record: Record, problem: str, missing: Sequence[Record], more: Sequence[Strings]) -> dict[str, Any]:
     wanted = [each["value"] for each in missing]
     found = ["".join(strings) for strings in more]
-    what = f"{record['kind']} record" if record["kind"] != "report" else "leave to send DMARC reports"
     words, todo = _WORDS[problem]
     if problem == "duplicate" and wanted:
         todo += ", and add {wanted}"
@@ -335,7 +373,7 @@ def _difference(record: Record, problem: str, missing: Sequence[Record], more: S
         "found": found,
         "add": list(missing),
         "remove": [list(strings) for strings in more],
-        "words": f"{record['name']}: the {what} {words.format(**shown)}",
+        "words": f"{record['name']}: the {_what(record)} {words.format(**shown)}",
         "todo": todo.format(**shown),
     }
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _dns
-from ansible_collections.gatehouse.mail.plugins.module_utils._dns import Place, Strings
+from ansible_collections.gatehouse.mail.plugins.module_utils._dns import Alias, Place, Strings
 
 try:
     import dns.dnssec
@@ -98,14 +98,50 @@ def serial(server: Server, zone: str, timeout: float) -> int:
     raise ServerError("lame", "has no such zone")
 
 
-def ask(server: Server, places: Sequence[Place], resolver: Resolver, timeout: float) -> dict[Place, list[Strings]]:
-    """What the server has at each place; ServerError when it stops to answer."""
+def ask(
+    server: Server, places: Sequence[Place], resolver: Resolver, timeout: float
+) -> tuple[dict[Place, list[Strings]], dict[Place, Alias]]:
+    """What the server has at each place, and at which of them that is another name's; ServerError when it stops to
+    answer."""
 
-    def one(place: Place) -> list[Strings]:
-        return resolver.followed(_authoritative(server, *place, timeout), place[1])
+    def one(place: Place) -> tuple[list[Strings], Optional[Alias]]:
+        answer = _authoritative(server, *place, timeout)
+        cname = _cname(answer, place[0])
+        if cname is None:
+            own = answer.resolve_chaining().answer
+            return _strings(own) if own else [], None
+        found, target, trouble = resolver.followed(answer, place[1], cname)
+        dname = _dname(answer, place[0])
+        if dname:
+            return found, Alias("DNAME", dname, target, trouble=trouble)
+        # Below a name that is there no wildcard from above has effect (RFC 4592 2.2.1), below one that is not it has.
+        below = f"x.{place[0]}"
+        wildcard = _cname(_authoritative(server, below, place[1], timeout), below) == cname
+        return found, Alias("CNAME", place[0], target, wildcard, trouble)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(places, pool.map(one, places)))
+        answers = dict(zip(places, pool.map(one, places)))
+    return (
+        {place: found for place, (found, _alias) in answers.items()},
+        {place: alias for place, (_found, alias) in answers.items() if alias},
+    )
+
+
+def _cname(answer: Any, name: str) -> Optional[str]:
+    """Where a CNAME of this name leads; a server makes one of a DNAME above (RFC 6672 3.1)."""
+    rrset = answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, dns.rdatatype.CNAME)
+    return rrset[0].target.to_text(omit_final_dot=True) if rrset else None
+
+
+def _dname(answer: Any, name: str) -> Optional[str]:
+    """The name above this one that has a DNAME."""
+    full = dns.name.from_text(name)
+    owners = [
+        rrset.name
+        for rrset in answer.answer
+        if rrset.rdtype == dns.rdatatype.DNAME and full != rrset.name and full.is_subdomain(rrset.name)
+    ]
+    return owners[0].to_text(omit_final_dot=True) if owners else None
 
 
 def _strings(rrset: Any) -> list[Strings]:
@@ -158,13 +194,22 @@ class Resolver:
             found = [self._find(server, rdtype) for rdtype in ("A", "AAAA")]
             return [rdata.address for rrset in found if rrset for rdata in rrset]
 
-    def followed(self, answer: Any, rdtype: str) -> list[Strings]:
-        """The records of an authoritative answer; where it is an alias that leads elsewhere, those found there."""
-        chain = answer.resolve_chaining()
-        rrset = chain.answer
-        if rrset is None and chain.cnames:
-            rrset = self._find(chain.canonical_name.to_text(), rdtype)
-        return _strings(rrset) if rrset else []
+    def followed(self, answer: Any, rdtype: str, target: str) -> tuple[list[Strings], str, str]:
+        """The records to which the alias of an authoritative answer leads, the name that has them, and why nobody can
+        say, if so. target: the first name on the way."""
+        try:
+            chain = answer.resolve_chaining()
+            rrset = chain.answer
+            end = chain.canonical_name
+            if rrset is None:
+                target = end.to_text(omit_final_dot=True)
+                rrset = self._find(target, rdtype)
+                end = rrset.name if rrset else end
+        except dns.message.ChainTooLong:
+            return [], target, "and from there in a circle"
+        except ServerError as error:
+            return [], target, f"of which nothing is known: {error.words}"
+        return _strings(rrset) if rrset else [], end.to_text(omit_final_dot=True), ""
 
     def dnssec(self, server: Server, zone: str, timeout: float) -> str:
         """Whether the zone is signed: "signed", "unsigned", "no DS" (signed, and the parent does not say so), or

@@ -12,7 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation, _dns, _inventory, _spf
+from ansible_collections.gatehouse.mail.plugins.module_utils import (
+    _dkim_rotation,
+    _inventory,
+    _outgoing,
+    _spf,
+)
 
 DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # of an item of mail_domains, in place of the site's value
 
@@ -323,7 +328,7 @@ def _dkim(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
             "domain": _inventory.domain_name(here["domain"], record["domain"]),
         }
         key["host"] = _inventory.domain_name(here["host"], record["host"])
-        for field, choices in (("type", tuple(_dns.SUFFIXES)), ("stage", STAGES)):
+        for field, choices in (("type", tuple(_outgoing.KEY_TYPES)), ("stage", STAGES)):
             if record[field] not in choices:
                 here[field].refuse(record[field], f"is not a known {field}", f"write one of {', '.join(choices)}")
         if not isinstance(key["selector"], str) or not _SELECTOR.fullmatch(key["selector"]):
@@ -332,7 +337,7 @@ def _dkim(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
             _dkim_rotation.moment(key["since"])
         except (TypeError, ValueError):
             here["since"].refuse(key["since"], "is not a time", 'write such as "2026-12-01T06:00:00Z", in quotes')
-        if record["type"] in _dns.SUFFIXES:
+        if record["type"] in _outgoing.KEY_TYPES:
             _check_public_key(here["public"], record["type"], record["public"])
         name = (key["domain"], str(key["selector"]))
         if name in keys:
@@ -367,7 +372,7 @@ def _selectors_differ(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]
     """Selectors are made of short names, so no two gateways may share one."""
     owners: dict[str, str] = {}
     for gateway in gateways:
-        for selector in (gateway["short"] + suffix for suffix in _dns.SUFFIXES.values()):
+        for selector in (gateway["short"] + suffix for suffix in _outgoing.KEY_TYPES.values()):
             if owners.get(selector, gateway["name"]) != gateway["name"]:
                 _inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
                     gateway["name"],

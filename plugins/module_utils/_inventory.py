@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gatehouse.mail.plugins.module_utils import _visible
+
 # RFC 1123 2.1, RFC 1035 2.3.4: two or more LDH labels of 1 to 63, 253 in all. RFC 3696 2: the last one is no number.
 _NAME = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?![0-9]+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -157,13 +159,8 @@ def fold(value: object) -> str:
 
 
 def _odd_character(text: str) -> str:
-    """The first white space or control character of text, in words; empty if there is none."""
-    for position, character in enumerate(text, 1):
-        if character == " ":
-            return f"space at {position}"
-        if character.isspace() or not (character.isprintable() or ord(character) > 0x9F):
-            return f"control character U+{ord(character):04X} at {position}"
-    return ""
+    """The first character of text that nobody sees, or else its first space, in words; empty if there is neither."""
+    return _visible.unseen(text) or (f"space at {text.index(' ') + 1}" if " " in text else "")
 
 
 def is_ip(text: str) -> bool:

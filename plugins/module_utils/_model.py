@@ -32,6 +32,7 @@ HOST_VARIABLES = (
     "mail_vpn_address",
     "mail_vpn_interface",
     "mail_preference",
+    "mail_retiring",
     "mail_certificate_files",
 )
 SITE_VARIABLES = (
@@ -259,6 +260,7 @@ def _certificate_files(at: Place, value: object) -> list[dict[str, str]]:
 def _host(at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: Sequence[IPNetwork]) -> dict[str, Any]:
     """What is true of one host by itself, checked."""
     me: dict[str, Any] = {"host": host, "group": group, "preference": None, "ipv4": None, "ipv6": None}
+    me["retiring"] = False
     me["name"] = _inventory.domain_name(at["mail_name"], variables.get("mail_name", host))
     me["short"] = me["name"].partition(".")[0]
     for version in (4, 6):
@@ -275,8 +277,10 @@ def _host(at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: S
         me["preference"] = _inventory.integer(at["mail_preference"], variables.get("mail_preference", 10), 0, 65535, 10)
         if "mail_ipv4" not in variables and "mail_ipv6" not in variables:
             at["mail_ipv4"].note("is missing, and mail_ipv6 too", "write the gateway's public address in one or both")
-    elif "mail_preference" in variables:
-        at["mail_preference"].refuse(variables["mail_preference"], "is for gateways only", "remove it on a store")
+        me["retiring"] = _inventory.boolean(at["mail_retiring"], variables.get("mail_retiring", False))
+    for key in ("mail_preference", "mail_retiring") if group == STORES else ():
+        if key in variables:
+            at[key].refuse(variables[key], "is for gateways only", "remove it on a store")
     files = variables.get("mail_certificate_files", [])
     me["certificate_files"] = _certificate_files(at["mail_certificate_files"], files)
     if group == STORES and files:
@@ -295,6 +299,15 @@ def _all_known(hosts: Mapping[str, Mapping[str, Any]], places: Mapping[str, Plac
     for variable, (first, *others) in sorted(owners.items()):
         also = f" (and {len(others)} more hosts have it)" if others else ""
         _inventory.unknown(places[first][variable], variable, VARIABLES, f"variable{also}")
+
+
+def _exchangers(gateways: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> list[Mapping[str, Any]]:
+    """The gateways that the world is to send to: those that are not on their way out."""
+    stay = [me for me in gateways if not me["retiring"]]
+    if gateways and not stay:
+        at = places[gateways[0]["host"]]["mail_retiring"]
+        at.note("is true on every gateway, so that no MX record is left", "remove it from those that stay")
+    return stay
 
 
 def _all_different(hosts: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> None:
@@ -815,6 +828,7 @@ def parts(
         vpn = _vpn_networks(places[first]["mail_vpn_networks"], values["mail_vpn_networks"])
     everyone = [_host(places[host], host, group, variables[host], vpn) for host, group in members.items()]
     _all_different(everyone, places)
+    exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
     keeper = _keeper(groups, members, problems)
     mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
@@ -834,11 +848,14 @@ def parts(
     gateways = sorted((me for me in everyone if me["group"] == GATEWAYS), key=lambda me: (me["preference"], me["name"]))
     networks = sorted(map(str, vpn))
     site = {
-        "gateways": [_pick(me, "host", "name", "preference", "ipv4", "ipv6", "vpn_address") for me in gateways],
+        "gateways": [
+            _pick(me, "host", "name", "preference", "retiring", "ipv4", "ipv6", "vpn_address") for me in gateways
+        ],
         "stores": [_pick(me, "host", "name", "vpn_address") for me in everyone if me["group"] == STORES],
         "vpn_networks": networks,
         **mail,
     }
     exempt = sorted(networks + [network for gateway in gateways for network in _networks_of(gateway)])
-    views = {me["host"]: _view(me, site, gateways[0]["preference"], exempt, keyed) for me in everyone}
+    first_preference = min(me["preference"] for me in exchangers)
+    views = {me["host"]: _view(me, site, first_preference, exempt, keyed) for me in everyone}
     return site, {host: views[host] for host in sorted(views)}

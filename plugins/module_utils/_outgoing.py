@@ -165,25 +165,26 @@ def dkim_senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]
     return {address: found[address] for address in sorted(found)}
 
 
-def keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The keys that the gateway of this model has or should have, by domain: each with domain, sender (null: the
+def keys(model: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
+    """The keys that the gateway of this name has or should have, by domain: each with domain, sender (null: the
     domain's own), type, selector, stage, and public, which is null for a key that is not made yet.
 
-    A key that is written down nowhere signs as soon as it is made: a signature without a record counts as none, as no
-    signature does. A selector that was used before is never used again. Removed keys are there, too.
+    Where no key signs or waits to sign, one more is to be made. It signs as soon as it is made: a signature without a
+    record counts as none, as no signature does. A selector that was used before is never used again. Removed keys are
+    there, too.
     """
-    me, labels = model["me"], model["dkim_senders"]
+    labels = model["dkim_senders"]
     written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for entry in model["dkim"]:
-        if entry["host"] == me["name"]:
+        if entry["host"] == gateway:
             written.setdefault((entry["domain"], entry["type"]), []).append(entry)
     found = []
     for domain in (each["name"] for each in model["domains"]):
-        for sender, base in bases(labels, me["short"], domain).items():
+        for sender, base in bases(labels, gateway.partition(".")[0], domain).items():
             for kind, suffix in KEY_TYPES.items():
                 common = {"domain": domain, "sender": sender, "type": kind}
                 made = [entry for entry in written.get((domain, kind), []) if descends(entry["selector"], base)]
-                live = any(entry["stage"] != "removed" for entry in made)
+                live = any(entry["stage"] in ("published", "signing") for entry in made)
                 fresh = {"selector": _unused(base + suffix, made), "stage": "signing", "public": None}
                 found += [
                     {**common, **{key: entry[key] for key in ("selector", "stage", "public")}}

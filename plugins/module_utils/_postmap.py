@@ -19,6 +19,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
+from ansible_collections.gatehouse.mail.plugins.module_utils import _visible
+
 Entry = tuple[str, str]
 
 #: Types that Postfix reads from an index beside the source file, and the suffix of that index.
@@ -40,6 +42,7 @@ ASKED_ENTRIES = 2_000
 
 # What C's isspace() calls white space. Python's own idea is wider (U+00A0, U+2028, ...), and Postfix does not share it.
 _SPACE = " \t\n\v\f\r"
+_AS_BLANK = dict.fromkeys(map(ord, _SPACE), " ")
 _LMDB_LONGEST_KEY = 510  # octets: MDB_MAXKEYSIZE is 511, and Postfix ends its keys in a NUL (measured)
 _PATTERN_FLAGS = re.compile(r"[A-Za-z]*")
 
@@ -186,6 +189,10 @@ def _check_octets(key: str, value: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise TableError(_name(key), f"a lone surrogate in the {part}", "text that UTF-8 can say") from None
+    # Not white space: a pattern may hold it, and elsewhere it is refused for what Postfix makes of it.
+    unseen = _visible.unseen(key.translate(_AS_BLANK))
+    if unseen:
+        raise TableError(_name(key), f"{unseen} of the key", "a key without what nobody can see")
     if not key:
         raise TableError(_name(key), "an empty key", "a key")
     if key[0] in _SPACE:

@@ -11,9 +11,10 @@ description:
   - Asks each authoritative server of each zone for every record, and says what differs and what to do.
   - It changes nothing, and finding differences is no failure. A server that does not answer, or not with authority, is
     a difference too.
-  - TXT records are compared with their strings joined, sets in any order. An alias is followed. Of names that others
-    write to as well, only records of our kind are looked at, so that a second SPF record is seen, and a stranger's
-    verification code is left in peace.
+  - TXT records are compared with their strings joined, sets in any order. An alias is followed; where it leads to
+    something else than what is wanted, it is named, since nothing can be published beside it.
+  - Of names that others write to as well, only records of our kind are looked at, so that a second SPF record is seen,
+    and a stranger's verification code is left in peace.
 version_added: 0.1.0
 author:
   - gatehouse.mail contributors (@gatehouse)
@@ -119,7 +120,8 @@ differences:
       description:
         - V(missing); V(wrong), another value; V(split), the right text cut into strings or records wrongly;
           V(duplicate), a second one where receivers want one; V(unexpected), one more in a set; V(obsolete), wanted no
-          longer; V(unmade), a DKIM key that was not made yet.
+          longer; V(unmade), a DKIM key that was not made yet; V(alias), a CNAME, or a DNAME above, that leads to
+          something else, and must go first.
         - Of a server, V(stale), V(timeout), V(unreachable), V(servfail), V(refused), V(lame), V(no address), V(no zone)
           and others of its kind; of DNSSEC, V(broken).
       type: str
@@ -201,8 +203,9 @@ class Zone:
         for server in servers:
             try:
                 self.serials[server] = _dns_servers.serial(server, self.name, self.timeout)
-                answers = _dns_servers.ask(server, places, self.resolver, self.timeout)
-                found[server] = _dns.compare(wanted, former, answers)
+                found[server] = _dns.compare(
+                    wanted, former, *_dns_servers.ask(server, places, self.resolver, self.timeout)
+                )
             except ServerError as error:
                 self.serials.pop(server, None)
                 # Without IPv6 here, nothing can be said of a server's IPv6 address while another one answers.

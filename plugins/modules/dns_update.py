@@ -11,6 +11,8 @@ description:
   - Compares the records with what each zone's server has, and sends it the differences in signed updates (RFC 2136).
   - Of a set that others write to as well, such as the TXT records of a name, only records of our kind are touched.
     What an earlier run published and is wanted no longer is taken away; no other record is.
+  - Beside a CNAME, or below a DNAME, a server ignores what it is told to add or remove, without an error. Where such an
+    alias leads to something else than what is wanted, nothing is sent, and a warning names it.
   - Zones without a server are passed over.
 version_added: 0.1.0
 author:
@@ -116,6 +118,11 @@ changes:
       description: The values removed.
       type: list
       elements: str
+aliases:
+  description: What cannot be published, since an alias leads away from its name, and what to do. A line each.
+  returned: always
+  type: list
+  elements: str
 """
 
 import json
@@ -151,8 +158,7 @@ def differences_of(
     server: Server, wanted: list[dict[str, Any]], former: list[dict[str, Any]], timeout: float
 ) -> list[dict[str, Any]]:
     answers = _dns_servers.ask(server, _dns.places([*wanted, *former]), Resolver([], timeout), timeout)
-    found = _dns.compare(wanted, former, answers)
-    return [difference for difference in found if difference["add"] or difference["remove"]]
+    return _dns.compare(wanted, former, *answers)
 
 
 def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str], None]) -> dict[str, Any]:
@@ -161,6 +167,7 @@ def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str],
     memory = remembered(params["memory"])
     changes: list[dict[str, Any]] = []
     failures: list[str] = []
+    aliases: list[str] = []
     for zone in params["zones"]:
         name = zone["name"]
         ours = [record for record in wanted.get(name, []) if record["value"] is not None]
@@ -172,7 +179,8 @@ def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str],
             if not addresses:
                 raise ServerError("no address", "has no address")
             server = Server(zone["server"], addresses[0], zone["port"])
-            differences = differences_of(server, ours, former, params["timeout"])
+            found = differences_of(server, ours, former, params["timeout"])
+            differences = [difference for difference in found if difference["add"] or difference["remove"]]
             if not check_mode:
                 # Before the update, too: what is published by a run that is then killed must not be forgotten.
                 _note(params["memory"], memory, name, [*ours, *memory.get(name, [])], move)
@@ -182,6 +190,7 @@ def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str],
         except ServerError as error:
             failures.append(f"zone {name}: server {zone['server']} {error.words}")
             continue
+        aliases += [f"{each['words']}; {each['todo']}" for each in found if each["problem"] == "alias"]
         changes += [
             {
                 **{part: difference[part] for part in ("zone", "name", "type")},
@@ -190,7 +199,7 @@ def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str],
             }
             for difference in differences
         ]
-    return {"changed": bool(changes), "changes": changes, "failures": failures}
+    return {"changed": bool(changes), "changes": changes, "aliases": aliases, "failures": failures}
 
 
 def _note(
@@ -240,6 +249,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{module.params['memory']}: {error}")
     failures = result.pop("failures")
+    for alias in result["aliases"]:
+        module.warn(alias)
     if module._diff:
         result["diff"] = shown_diff(result["changes"])
     if failures:

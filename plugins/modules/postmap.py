@@ -18,7 +18,8 @@ description:
     same input. It knows by a record beside the table, C(.NAME.built), readable by root alone. An index that is missing,
     older than its source, or of other hands is rebuilt.
   - Entries that Postfix would misread (a comment or a continuation instead of a key, an empty value, a key twice
-    after folding, ...) are refused, with the entry named. So are replies with an enhanced status code and no words
+    after folding, ...) are refused, with the entry named. So are keys with a character that nobody can see, such as a
+    byte order mark. So are replies with an enhanced status code and no words
     (C(554 5.7.1), C(REJECT 5.7.1)), which crash a Postfix without the fix for CVE-2026-43964. A number alone (C(554))
     is taken. No table makes a reply of it, for access(5) reads it as C(OK) and others as the id of a user or a group,
     so do not expect it to refuse anybody.

@@ -22,7 +22,7 @@ GROUPS = {"mail_gateways": ["mx1.example.org"], "mail_stores": ["store.example.o
 
 
 def models(defaults):
-    gateways_only = {"mail_preference", "mail_certificate_files"}
+    gateways_only = {"mail_preference", "mail_retiring", "mail_certificate_files"}
     return _model.build(
         {
             host: {

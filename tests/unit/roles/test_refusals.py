@@ -67,6 +67,29 @@ def test_a_table_that_loses_more_than_half_is_named(wanted, added, removed, word
     assert evaluate("postfix", "__postfix_shrunk", __postfix_compared={"results": results}) == words
 
 
+KEYS = {
+    # case: (stage, public, brought in the vault, there on the host, whether it is lost)
+    "signs, and is there": ("signing", "AAAA", False, True, False),
+    "signs, and is not there": ("signing", "AAAA", False, False, True),
+    "is to sign, and is not there": ("published", "AAAA", False, False, True),
+    "signs no more": ("retired", "AAAA", False, False, False),
+    "was removed": ("removed", "AAAA", False, False, False),
+    "was never made": ("signing", None, False, False, False),
+    "is brought": ("signing", "AAAA", True, False, False),
+}
+
+
+@pytest.mark.parametrize("stage, public, brought, there, lost", KEYS.values(), ids=KEYS)
+def test_a_key_that_needs_its_private_part_and_has_none_is_lost(stage, public, brought, there, lost):
+    key = {"domain": "example.org", "selector": "mx1", "type": "rsa", "stage": stage, "public": public}
+    files = [{"path": "/etc/opendkim/keys/example.org_mx1.private"}] if there else []
+    found = evaluate(
+        "opendkim", "__opendkim_lost", opendkim_keys=[key], __opendkim_found={"files": files},
+        opendkim_private_keys={"example.org/mx1": "PEM"} if brought else {},
+    )  # fmt: skip
+    assert found == (["example.org/mx1"] if lost else [])
+
+
 @pytest.mark.parametrize(
     "family, version, has", [("Debian", "12", True), ("RedHat", "9", True), ("RedHat", "10", False)]
 )

@@ -43,6 +43,17 @@ def test_families_define_the_same_names(role):
     assert families["debian"] == families["redhat"]
 
 
+def test_lost_keys_are_looked_for_before_anything_is_changed_on_a_gateway():
+    """By tasks that only read, and ask for nothing that a package or an earlier task brings."""
+    (gateways,) = [play for play in read(ROOT / "playbooks/site.yml") if play.get("hosts") == "mail_gateways"]
+    first = {"name": "gatehouse.mail.opendkim", "tasks_from": "look.yml"}
+    assert [task["ansible.builtin.import_role"] for task in gateways["pre_tasks"]] == [first]
+    look = read(ROOT / "roles/opendkim/tasks/look.yml")
+    assert {key for task in look for key in task if "." in key} == {"ansible.builtin.find", "ansible.builtin.assert"}
+    names = [task["name"] for task in read(ROOT / "roles/opendkim/tasks/main.yml")]
+    assert names.index("Look for keys that are lost") < names.index("Install opendkim")
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_tasks_know_no_platform_by_name(role):
     text = "\n".join(path.read_text() for path in [*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")])

@@ -20,7 +20,8 @@ from ansible_collections.gatehouse.mail.plugins.filter.zone_text import zone_tex
 KEY = {"domain": "example.org", "selector": "mx1", "host": "mx1.example.org", "type": "rsa", "stage": "published",
        "since": "2026-12-01T06:00:00Z", "public": "A" * 300}  # fmt: skip
 MODEL = {
-    "gateways": [{"name": "mx1.example.org", "preference": 10, "ipv4": "198.51.100.11", "ipv6": None}],
+    "gateways": [{"name": "mx1.example.org", "host": "mx1.example.org", "preference": 10, "retiring": False,
+                  "ipv4": "198.51.100.11", "ipv6": None}],
     "domains": [{"name": trust_as_template("example.org")}],
     "dns": {
         "ttl": 60, "zones": [], "caa": [], "warnings": ["SPF of example.org: a warning for a test"],
@@ -84,6 +85,10 @@ def test_without_an_answer_of_dns_no_key_begins_to_sign():
         ),
         (lambda: dns_lines("example.org"), "gatehouse.mail.dns_lines: the input is not what dns_records gives"),
         (lambda: dkim_rotation({}, "2026-12-01T06:00:00Z"), "gatehouse.mail.dkim_rotation: the input is no mail_model"),
+        (
+            lambda: dkim_rotation(MODEL, "2026-12-01T06:00:00Z", lost="mx9"),
+            "gatehouse.mail.dkim_rotation: lost: 'mx9' is no gateway; write one of mx1.example.org",
+        ),
         (lambda: dkim_rotation(MODEL, "tomorrow"), "gatehouse.mail.dkim_rotation: 'tomorrow' is not a time"),
     ],
 )

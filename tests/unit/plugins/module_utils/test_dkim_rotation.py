@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation, _outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,8 +44,8 @@ def key(selector, stage, seconds=0, kind="rsa", host="mx1.example.org", domain="
 OTHER = key("mx1-ed", "signing", kind="ed25519")  # the other lane of the gateway, at rest
 
 
-def plan(*keys, now=0, shown=(), start=False, **site):
-    return _dkim_rotation.plan(model(*keys, **site), at(now), set(shown), start)
+def plan(*keys, now=0, shown=(), start=False, lost="", **site):
+    return _dkim_rotation.plan(model(*keys, **site), at(now), set(shown), start, lost)
 
 
 def stages(result):
@@ -116,7 +116,66 @@ def test_a_key_whose_gateway_has_left_retires_and_goes():
     gone = key("mx3", "signing", host="mx3.example.org")
     first = plan(key("mx1", "signing"), OTHER, gone, now=5)
     assert stages(first)["mx3"] == "retired"
-    assert stages(plan(*first["keys"], now=1005))["mx3"] == "removed"
+    name, why = (
+        "mx3._domainkey.example.org (rsa, mx3.example.org)",
+        "its gateway, domain or sender has left the inventory",
+    )
+    assert first["left"] == [f"{name}: retire now; {why}; run rotate_dkim.yml now"]
+    waits = plan(*first["keys"], now=6)["left"]
+    assert waits == [
+        f"{name}: remove from {since(1005)} on: mail that it signed may still be under way; {why}; "
+        f"run rotate_dkim.yml from {since(1005)} on"
+    ]
+    last = plan(*first["keys"], now=1005)
+    assert stages(last)["mx3"] == "removed"
+    assert plan(*last["keys"], now=1006)["left"] == []
+
+
+def test_of_keys_that_are_needed_nothing_is_said_to_have_left():
+    keys = [key("mx1", "signing", -20000), key("mx1-ed-1", "retired", -20000, "ed25519"), OTHER]
+    result = plan(*keys, now=5)
+    assert {step["do"] for step in result["steps"] if step["due"]} == {"make", "remove"}
+    assert result["left"] == []
+
+
+LOST = [
+    key("mx1", "signing", -20000), key("mx1-202612", "published"), OTHER,
+    key("mx1-0", "retired", -500), key("mx1-00", "removed"), key("mx2", "signing", host="mx2.example.org"),
+]  # fmt: skip
+BOTH = ("mx1.example.org", "mx2.example.org")
+
+
+def test_lost_keys_retire_at_once_and_those_of_other_gateways_do_not():
+    result = plan(*LOST, now=200, lost="mx1.example.org", shown=[("example.org", "mx1-202612")], gateways=BOTH)
+    assert stages(result) == {
+        "mx1": "retired", "mx1-202612": "retired", "mx1-0": "retired", "mx1-00": "removed", "mx1-ed": "retired",
+        "mx2": "signing",
+    }  # fmt: skip
+    assert result["make"] == {}  # role opendkim makes the first keys of a lane that has none
+    assert result["left"] == []
+    # Neither key is lost: the one that waited takes over.
+    well = plan(*LOST, now=200, shown=[("example.org", "mx1-202612")], gateways=BOTH)
+    assert (stages(well)["mx1-202612"], stages(well)["mx1-ed"]) == ("signing", "signing")
+
+
+def test_after_lost_keys_were_marked_opendkim_has_others_to_make_and_a_rotation_nothing():
+    marked = plan(*LOST, now=200, lost="mx1.example.org", gateways=BOTH)["keys"]
+    made = _outgoing.keys(model(*marked, gateways=BOTH), "mx1.example.org")
+    assert [(new["selector"], new["stage"]) for new in made if not new["public"]] == [
+        ("mx1-2", "signing"), ("mx1-ed-2", "signing")]  # fmt: skip
+    assert [step for step in plan(*marked, now=201, gateways=BOTH)["steps"] if step["due"]] == []
+
+
+@pytest.mark.parametrize("word", ["mx2", "MX2.example.org", "second"])
+def test_a_gateway_is_called_by_any_of_its_names(word):
+    site = {"gateways": [{"name": "mx1.example.org", "host": "a"}, {"name": "mx2.example.org", "host": "second"}]}
+    assert _dkim_rotation.gateway(site, word) == "mx2.example.org"
+
+
+def test_who_is_no_gateway_is_refused_with_those_that_are():
+    site = {"gateways": [{"name": "mx1.example.org", "host": "mx1.example.org"}]}
+    with pytest.raises(ValueError, match="'mx9' is no gateway; write one of mx1"):
+        _dkim_rotation.gateway(site, "mx9")
 
 
 def test_lanes_do_not_wait_for_each_other():

@@ -118,6 +118,34 @@ def test_a_third_gateway_brings_its_own_records_and_itself_into_spf_and_nothing_
     }
 
 
+def test_a_gateway_that_retires_loses_its_mx_record_alone():
+    three = {**GATEWAYS, "mx3.example.org": MX3}
+    before = lines(records(three))
+    after = lines(records({**three, "mx3.example.org": {**MX3, "mail_retiring": True}}))
+    assert (before - after, after - before) == ({"example.org 3600 MX 30 mx3.example.org."}, set())
+
+
+def test_keys_that_are_not_made_are_those_that_opendkim_will_make_and_hide_no_former_one():
+    """After keys were lost: opendkim uses no selector twice, and a retired key stays beside its successor."""
+    written = [
+        dkim("mx1", stage="removed"),
+        dkim("mx1-ed", "ed25519", stage="retired"),
+        dkim("news-mx1", stage="removed"),
+    ]
+    model = build(
+        {"mx1.example.org": GATEWAYS["mx1.example.org"]},
+        mail_dkim=written,
+        mail_dkim_senders={"news@example.org": "news"},
+    )
+    wanted = {
+        record["name"].partition(".")[0]: record["value"] for record in _dns.records(model) if record["kind"] == "DKIM"
+    }
+    assert {name for name, value in wanted.items() if value is None} == {
+        "mx1-2", "mx1-ed-2", "news-mx1-2", "news-mx1-ed"}  # fmt: skip
+    assert wanted["mx1-ed"] == f"v=DKIM1; k=ed25519; p={ed25519_key()}"
+    assert {record["name"].partition(".")[0] for record in _dns.former_records(model)} == {"mx1", "news-mx1"}
+
+
 def test_a_domain_s_own_values_go_before_the_site_s():
     wanted = records(
         mail_spf=["mx", "-all"], mail_dmarc={"p": "reject"}, mail_caa=[{"tag": "issue", "value": ";"}], mail_dns_ttl=60,
@@ -424,6 +452,50 @@ def test_a_former_record_is_taken_away_and_what_stands_beside_it_is_not():
     # What is wanted at the same place has its own difference.
     (changed,) = _dns.compare([record("v=spf1 -all")], [record(SPF)], found)
     assert (changed["problem"], changed["remove"]) == ("wrong", [[SPF]])
+
+
+ELSEWHERE = _dns.Alias("CNAME", "example.org", "text.example.net")
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name != "no key yet"])
+def test_where_an_alias_leads_to_a_fault_nothing_can_be_mended_at_its_name(name):
+    wanted, found, _problem, _removed = FAULTS[name]
+    place = (wanted["name"], wanted["type"])
+    (difference,) = _dns.compare([wanted], [], {place: found}, {place: ELSEWHERE})
+    assert (difference["problem"], difference["add"], difference["remove"]) == ("alias", [], [])
+    assert "the CNAME at example.org leads to text.example.net, where " in difference["words"]
+    assert difference["todo"].startswith("remove that CNAME")
+    assert difference["todo"].endswith(" at text.example.net")
+    assert all(value in difference["todo"] for value in difference["wanted"])
+
+
+def test_an_alias_that_leads_to_what_is_wanted_is_no_difference():
+    place = ("example.org", "TXT")
+    assert _dns.compare([record(SPF)], [], {place: [txt(SPF)]}, {place: ELSEWHERE}) == []
+    (unmade,) = _dns.compare([record(None)], [], {place: []}, {place: ELSEWHERE})
+    assert unmade["problem"] == "unmade"
+
+
+def test_a_former_record_that_is_behind_an_alias_is_not_ours_to_take_away():
+    place = ("example.org", "TXT")
+    (difference,) = _dns.compare([], [record(SPF)], {place: [txt(SPF)]}, {place: ELSEWHERE})
+    assert (difference["problem"], difference["remove"]) == ("alias", [])
+    assert difference["todo"] == f'remove that CNAME; or, if it is meant, have "{SPF}" removed at text.example.net'
+
+
+def test_beside_a_wildcard_s_alias_the_record_is_added_and_what_is_behind_it_is_left():
+    place = ("example.org", "TXT")
+    wildcard = {place: ELSEWHERE._replace(wildcard=True)}
+    (difference,) = _dns.compare([record(SPF)], [], {place: [txt("v=spf1 mx -all")]}, wildcard)
+    assert (difference["problem"], difference["add"], difference["remove"]) == ("missing", [record(SPF)], [])
+    assert _dns.compare([], [record(SPF)], {place: [txt(SPF)]}, wildcard) == []
+
+
+def test_an_alias_in_a_circle_is_told_as_such():
+    place = ("example.org", "TXT")
+    circle = {place: ELSEWHERE._replace(trouble="and from there in a circle")}
+    (difference,) = _dns.compare([record(SPF)], [], {place: []}, circle)
+    assert difference["words"].endswith("leads to text.example.net, and from there in a circle")
 
 
 def merged(serials, found):

@@ -146,6 +146,12 @@ BAD_VALUES = {
         "both local and relay",
         "mail_name",
     ),
+    "domain with a byte order mark": (
+        domains("\ufeffexample.org"),
+        DOMAIN + '"\\ufeffexample.org"',
+        "a byte order mark, U+FEFF at 1",
+        '"example.org"',
+    ),
     "wildcard domain": (domains("*.example.org"), DOMAIN + '"*.example.org"', "(a wildcard)", "each name"),
     "single label": (domains("localhost"), DOMAIN + '"localhost"', "(a single label)", "localhost.example.org"),
     "IPv4 address as domain": (domains("192.0.2.1"), DOMAIN + '"192.0.2.1"', "an IP address", "example.org"),
@@ -512,6 +518,9 @@ BAD_ADDRESSES = {
     "a@example.org\n": ("(control character U+000A at 14)", "without it"),
     "a\r@example.org": ("(control character U+000D at 2)", "without it"),
     "a\0@example.org": ("(control character U+0000 at 2)", "without it"),
+    "\ufeffa@example.org": ("(a byte order mark, U+FEFF at 1)", "without it"),
+    "a\u200b@example.org": ("(invisible character U+200B at 2)", "without it"),
+    "a\u00a0b@example.org": ("(invisible character U+00A0 at 2)", "without it"),
     "#a@example.org": ('(leading "#")', "comment"),
     '"a"@example.org': ("(a quoted local part)", "no quotes"),
     "a..b@example.org": ("no dot-atom", "single dots"),
@@ -642,6 +651,41 @@ def test_hashes_may_be_known_to_the_store_alone():
 def test_a_store_has_no_preference():
     (problem,) = problems_of({"store.example.org": {"mail_preference": 10}})
     assert problem.startswith("host store.example.org: mail_preference: 10 is for gateways only")
+
+
+def test_a_gateway_that_retires_differs_in_that_alone():
+    stays, retires = (
+        _model.build(*inventory({"mx2.example.org": {"mail_retiring": is_so}})) for is_so in (False, True)
+    )
+    assert [gateway["retiring"] for gateway in retires["store.example.org"]["gateways"]] == [False, True]
+    for host, model in retires.items():
+        del model["gateways"], stays[host]["gateways"]
+    assert retires == stays
+
+
+def test_who_comes_after_a_gateway_that_retires_is_no_backup_any_more():
+    models = _model.build(*inventory(mx1(mail_retiring=True)))
+    assert [models[f"mx{number}.example.org"]["me"]["backup"] for number in (1, 2)] == [False, False]
+
+
+RETIRING = {
+    "no boolean": (mx1(mail_retiring="yes"), 'host mx1.example.org: mail_retiring: "yes" is a string, not a boolean;'),
+    "a store": (
+        {"store.example.org": {"mail_retiring": False}},
+        "host store.example.org: mail_retiring: false is for gateways only; remove it",
+    ),
+    "every gateway": (
+        {"mx1.example.org": {"mail_retiring": True}, "mx2.example.org": {"mail_retiring": True}},
+        "host mx1.example.org: mail_retiring: is true on every gateway, so that no MX record is left; remove it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETIRING)
+def test_who_cannot_retire(name):
+    changes, said = RETIRING[name]
+    (problem,) = problems_of(changes)
+    assert problem.startswith(said)
 
 
 def test_a_store_takes_no_certificates():
@@ -793,11 +837,11 @@ def test_the_lab_in_whole():
     shared = {
         "gateways": [
             {
-                "host": "mx1.example.org", "name": "mx1.example.org", "preference": 10,
+                "host": "mx1.example.org", "name": "mx1.example.org", "preference": 10, "retiring": False,
                 "ipv4": "198.51.100.11", "ipv6": "2001:db8:51::11", "vpn_address": "10.99.0.11",
             },
             {
-                "host": "mx2.example.org", "name": "mx2.example.org", "preference": 20,
+                "host": "mx2.example.org", "name": "mx2.example.org", "preference": 20, "retiring": False,
                 "ipv4": "198.51.100.12", "ipv6": None, "vpn_address": "10.99.0.12",
             },
         ],

@@ -131,7 +131,10 @@ def keys_of(*written, senders=None):
         "dkim_senders": senders or {},
         "dkim": list(written),
     }
-    return [(key["selector"], key["type"], key["stage"], key["public"] is not None) for key in _outgoing.keys(model)]
+    return [
+        (key["selector"], key["type"], key["stage"], key["public"] is not None)
+        for key in _outgoing.keys(model, "mx1.example.org")
+    ]
 
 
 def test_keys_that_nobody_made_sign_as_soon_as_they_are_made():
@@ -150,6 +153,13 @@ def test_keys_that_are_written_down_are_those():
         ("mx1-202612", "rsa", "signing", True),
         ("mx1-ed", "ed25519", "signing", False),
     ]
+
+
+def test_beside_retired_keys_alone_others_are_made():
+    found = keys_of(entry("mx1", stage="retired"), entry("mx1-ed", "ed25519", "published"))
+    assert found == [
+        ("mx1", "rsa", "retired", True), ("mx1-2", "rsa", "signing", False), ("mx1-ed", "ed25519", "published", True)
+    ]  # fmt: skip
 
 
 def test_no_selector_is_used_twice():

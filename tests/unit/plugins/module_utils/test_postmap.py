@@ -24,7 +24,7 @@ GOOD = [
     ('"john..doe"@example.org', "OK"),
     ("back\\slash@example.org", "OK"),
     ("münchen@example.org", "grüße"),
-    ("no\u00a0break@example.org", "Postfix splits at ASCII white space alone"),
+    ("ภาษาไทย@example.org", "no\u00a0break: Postfix splits at ASCII white space alone"),
     ("spammer.example", "554 5.7.1 Not accepted here"),
     ("spammer.example", "550 Not accepted here"),
     ("spammer.example", "5.7.1 Not accepted here"),
@@ -59,6 +59,13 @@ BAD = [
     ("a b", "OK", "white space in the key"),
     ('"a b"@example.org', "OK", "white space in the key"),
     ("a\vb", "OK", "white space in the key"),
+    ("\ufefffirst@example.org", "OK", "a byte order mark, U+FEFF at 1 of the key"),
+    ("first@example.org\ufeff", "OK", "a byte order mark, U+FEFF at 18 of the key"),
+    ("first\u200b@example.org", "OK", "invisible character U+200B at 6 of the key"),
+    ("no\u00a0break@example.org", "OK", "invisible character U+00A0 at 3 of the key"),
+    ("right\u202eleft@example.org", "OK", "invisible character U+202E at 6 of the key"),
+    ("bell\a@example.org", "OK", "control character U+0007 at 5 of the key"),
+    ("next\u0085line@example.org", "OK", "control character U+0085 at 5 of the key"),
     ("postmaster:", "root", "a ':' at the end"),
     ('"a@example.org', "OK", "an open quote"),
     ("a\\", "OK", "a trailing backslash"),
@@ -84,6 +91,7 @@ PATTERNS = [
     ("if", "!/^Received: from /"),
     ("endif", ""),
     ("10.0.0.0/8", "OK"),
+    ("/a\ttab, and an ä/", "OK"),
 ]
 
 
@@ -246,12 +254,21 @@ def test_good_lines_are_taken(kind):
         (b"spammer.example error:5.1.1\n", "a reply code and no words"),
         (b"spammer.example Retry:4.1.1\n", "a reply code and no words"),
         (b"k" * 511 + b" OK\n", "a longer key"),
+        (b"\xef\xbb\xbffirst@example.org OK\n", "a byte order mark, U+FEFF at 1 of the key"),
+        (b"\xef\xbb\xbf# comment\n", "a byte order mark, U+FEFF at 1 of the key"),
+        (b"zero\xe2\x80\x8bwidth@example.org OK\n", "invisible character U+200B at 5 of the key"),
     ],
 )
 def test_a_line_that_postfix_would_misread_is_refused(line, found):
     with pytest.raises(core.TableError) as error:
         core.check_lines([b"before@example.org OK\n", line], LMDB)
     assert found in error.value.found
+
+
+@pytest.mark.parametrize("form", [Form("pcre"), Form("cidr"), LMDB, ALIASES], ids=str)
+def test_a_byte_order_mark_is_named_in_a_table_of_any_form(form):
+    with pytest.raises(core.TableError, match="byte order mark"):
+        core.check([("\ufeff/^From: ceo/", "REJECT no")], form)
 
 
 @pytest.mark.parametrize(
