@@ -73,8 +73,9 @@ VARIABLES = HOST_VARIABLES + SITE_VARIABLES
 HASHES = "vault_mail_password_hashes"
 TSIG_KEYS = "vault_mail_tsig_keys"
 SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS, _checks.KEYS)
-SSH_PORT = "ansible_port"  # what must stay free of our own daemons
-FOREIGN = (SSH_PORT, _checks.FORWARDING)  # variables of others that bear on ours
+SSH_PORTS = ("ansible_port", "firewall_ssh_port")  # at these none of our own daemons listens
+SSH_ZONES, SSH_LOCKOUT = "firewall_ssh_zones", "firewall_ssh_lockout"
+FOREIGN = (*SSH_PORTS, SSH_ZONES, SSH_LOCKOUT, _checks.FORWARDING)  # variables of others that bear on ours
 RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
@@ -366,6 +367,14 @@ def _ssh_port(at: Place, value: object, group: str, ports: Mapping[str, int]) ->
     for name in LISTEN[group]:
         if str(value) == str(ports[name]):
             at.refuse(value, f"is the port of {name}", "write another port for ssh, or for the daemon in mail_ports")
+
+
+def _ssh_zones(at: Place, value: object) -> None:
+    """Ansible, too, comes by one of these zones. By which one only the host knows, and role firewall asks it."""
+    if value == [] or value == "":
+        at.refuse(
+            value, "leaves ssh open nowhere", f"write [internet, vpn], or {SSH_LOCKOUT}: true if you have a console"
+        )
 
 
 def _domains(
@@ -840,8 +849,11 @@ def parts(
         if group == GATEWAYS and _checks.FORWARDING in variables[host]:
             at = places[host][_checks.FORWARDING]
             _checks.check_forwarding(at, variables[host][_checks.FORWARDING], mail["dns_lists"], keyed)
-        if SSH_PORT in variables[host]:
-            _ssh_port(places[host][SSH_PORT], variables[host][SSH_PORT], group, mail["ports"])
+        for name in SSH_PORTS:
+            if name in variables[host]:
+                _ssh_port(places[host][name], variables[host][name], group, mail["ports"])
+        if str(variables[host].get(SSH_LOCKOUT)).lower() not in ("true", "yes", "on", "1"):  # a string by --extra-vars
+            _ssh_zones(places[host][SSH_ZONES], variables[host].get(SSH_ZONES))
     if problems:
         raise InventoryError(problems)
 

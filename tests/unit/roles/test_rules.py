@@ -63,6 +63,46 @@ def test_tasks_know_no_platform_by_name(role):
         assert "set_fact" not in text
 
 
+CONTROLLER = ("localhost", "127.0.0.1", "::1")
+
+
+def on_the_controller(tasks, outer):
+    """(name, {variable: value}) of each task that runs on the controller, blocks' variables included."""
+    for task in tasks:
+        there = outer["there"] or task.get("delegate_to") in CONTROLLER or "local_action" in task
+        inner = {"there": there, "vars": {**outer["vars"], **task.get("vars", {})}}
+        parts = [part for part in ("block", "rescue", "always") if part in task]
+        for part in parts:
+            yield from on_the_controller(task[part], inner)
+        if there and not parts:
+            yield task["name"], inner["vars"]
+
+
+def controllers_tasks(path):
+    for play in read(path):
+        if "hosts" in play:
+            outer = {"there": play["hosts"] in CONTROLLER, "vars": play.get("vars", {})}
+            for part in ("pre_tasks", "tasks", "post_tasks", "handlers"):
+                yield from on_the_controller(play.get(part, []), outer)
+    if path.parent.name in ("tasks", "handlers"):
+        yield from on_the_controller(read(path), {"there": False, "vars": {}})
+
+
+SHIPPED = [
+    path
+    for pattern in ("playbooks/*.yml", "roles/*/tasks/*.yml", "roles/*/handlers/*.yml")
+    for path in ROOT.glob(pattern)
+]
+
+
+def test_what_runs_on_the_controller_runs_as_who_started_ansible():
+    """The keyword become would be outranked by an inventory's ansible_become; a task's variable is not."""
+    tasks = {f"{path.relative_to(ROOT)}: {name}": known for path in SHIPPED for name, known in controllers_tasks(path)}
+    files = {name.partition(":")[0] for name in tasks}
+    assert {"playbooks/dns.yml", "roles/certificate/tasks/ca.yml", "roles/opendkim/tasks/keys.yml"} <= files
+    assert [name for name, known in tasks.items() if known.get("ansible_become") is not False] == []
+
+
 @pytest.mark.parametrize("role", MODELLED, ids=lambda role: role.name)
 def test_what_a_role_loads_it_also_looks_for_when_it_was_not_loaded(role):
     """Every unit that a handler reloads or restarts is one that a task with the module unread asks about."""

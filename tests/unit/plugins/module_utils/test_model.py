@@ -704,13 +704,37 @@ def test_a_store_takes_no_certificates():
         ("mx1.example.org", 25, "smtp"),
     ],
 )
-def test_ssh_s_port_is_none_of_ours(host, port, name):
-    (problem,) = problems_of({host: {"ansible_port": port}})
-    assert problem.startswith(f"host {host}: ansible_port: {shown(port)} is the port of {name}; write another port")
+@pytest.mark.parametrize("variable", ["ansible_port", "firewall_ssh_port"])
+def test_ssh_s_port_is_none_of_ours(host, port, name, variable):
+    (problem,) = problems_of({host: {variable: port}})
+    assert problem.startswith(f"host {host}: {variable}: {shown(port)} is the port of {name}; write another port")
 
 
 def test_ssh_may_have_a_port_that_this_host_does_not_listen_on():
     assert _model.build(*inventory({"mx1.example.org": {"ansible_port": 993}})) == _model.build(*inventory())
+
+
+def test_ssh_stays_open_somewhere():
+    (problem,) = problems_of({"mx1.example.org": {"firewall_ssh_zones": []}})
+    assert problem == (
+        "host mx1.example.org: firewall_ssh_zones: [] leaves ssh open nowhere; "
+        "write [internet, vpn], or firewall_ssh_lockout: true if you have a console"
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"firewall_ssh_zones": ["vpn"]},
+        {"firewall_ssh_zones": "vpn"},
+        {"firewall_ssh_zones": None},
+        {"firewall_ssh_zones": [], "firewall_ssh_lockout": True},
+        {"firewall_ssh_zones": [], "firewall_ssh_lockout": "true"},
+    ],
+    ids=str,
+)
+def test_ssh_may_be_open_in_one_zone_or_where_there_is_a_console_in_none(variables):
+    assert _model.build(*inventory({"mx1.example.org": variables})) == _model.build(*inventory())
 
 
 HASHES_ALONE = ["vault_mail_password_hashes"]
