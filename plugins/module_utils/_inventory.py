@@ -53,7 +53,7 @@ class Place:
             step = f".{key}"
         else:
             step = f"[{show(key)}]"
-        return Place(self.problems, self.who, self.path + step)
+        return type(self)(self.problems, self.who, self.path + step)
 
     def refuse(self, value: object, why: str, instead: str) -> None:
         """Note that `value` cannot stand here. Not for secrets, nor for what might be one."""
