@@ -206,18 +206,18 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
     if wanted == "list":
         example = f"write [{show(value)}]" if isinstance(value, str) and not option.get("no_log") else "write a list"
         if not isinstance(value, (list, tuple)):
-            at.refuse(value, f"is {_inventory.kind(value)}, not a list", example)
+            at.refuse(value, f"is {_inventory.kind(value)}, not a list", _inventory.of_type(at, value, example))
             return
         element = {**option, "type": option.get("elements", "raw"), "default": None}
         for index, item in enumerate(value):
             check(at[index], item, element, name)
     elif wanted == "dict":
         _mapping(at, value, option.get("options") or {}, name)
-    elif wanted == "bool" and not (name in WORDS and str(value).lower() in ("true", "false", "yes", "no")):
-        _inventory.boolean(at, value)
+    elif wanted == "bool":
+        _inventory.boolean(at, value, name in WORDS)
     elif wanted == "int":
         low, high = RANGES.get(name, (0, LARGEST))
-        _inventory.integer(at, value, low, high, low)
+        _inventory.integer(at, value, low, high, low, words=False)
     elif wanted == "float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             at.refuse(value, f"is {_inventory.kind(value)}, not a number", "write a number, without quotes")

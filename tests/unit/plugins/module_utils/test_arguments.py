@@ -156,6 +156,17 @@ def test_a_bad_value_is_refused_with_host_key_and_remedy(variables, said):
     assert "; " in problem.partition(said[:5])[2]
 
 
+def test_the_remedy_holds_on_the_command_line():
+    """A role reads its variable as it is, so a string is none of these, whatever it means."""
+    for name, word in (
+        ("clamav_alert_exceeds_max", "false"),
+        ("platform_mail_log_days", "7"),
+        ("platform_ntp_pools", "[]"),
+    ):
+        (problem,) = problems(**{name: word})
+        assert problem.endswith(f"""in INI as Python has it, with -e as JSON: -e '{{"{name}": …}}'""")
+
+
 def test_secrets_are_not_shown():
     said = problems(
         certificate_ca_passphrase="hunter2",

@@ -12,6 +12,7 @@ import random
 import time
 
 import pytest
+import yaml
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _model
 
 GROUPS = {"mail_gateways": ["mx1.example.org", "mx2.example.org"], "mail_stores": ["store.example.org"]}
@@ -88,7 +89,12 @@ def hashes(**values):
 DOMAIN = "mail_domains[1].name: "
 ADDRESS = "mail_mailboxes[0]: "
 BAD_VALUES = {
-    "greylisting is no word": (site(mail_greylisting="no"), 'mail_greylisting: "no"', "not a boolean", "true or false"),
+    "greylisting is no word": (
+        site(mail_greylisting="nay"),
+        'mail_greylisting: "nay"',
+        "not a boolean",
+        "true or false",
+    ),
     "no greylist delay": (site(mail_greylist_delay=0), "mail_greylist_delay: 0", "out of range", "from 1 to 3600"),
     "a greylist delay of hours": (
         site(mail_greylist_delay=3601),
@@ -187,8 +193,8 @@ BAD_VALUES = {
         "did you mean allow_empty?",
     ),
     "boolean as a string": (
-        site(mail_domains=[{"name": "example.org", "allow_empty": "yes"}]),
-        'mail_domains[0].allow_empty: "yes"',
+        site(mail_domains=[{"name": "example.org", "allow_empty": "aye"}]),
+        'mail_domains[0].allow_empty: "aye"',
         "a string, not a boolean",
         "without quotes",
     ),
@@ -495,7 +501,7 @@ BAD_VALUES = {
         "not a password hash",
         "doveadm pw",
     ),
-    "permission as a string": (site(mail_clear_secrets="yes"), 'mail_clear_secrets: "yes"', "not a boolean", "true or"),
+    "permission as a string": (site(mail_clear_secrets="1"), 'mail_clear_secrets: "1"', "not a boolean", "true or"),
     "hash and mailbox swapped": (
         site(vault_mail_password_hashes={**HASHES, "{PLAIN}hunter2": "bob@example.org"}),
         "vault_mail_password_hashes: the key of entry 3",
@@ -1341,3 +1347,40 @@ def test_an_address_beside_those_is_public(address):
     public = {"mx1.example.org": {"mail_ipv4": "8.8.4.4", "mail_ipv6": ...}, "store.example.org": {"mail_ipv4": ...}}
     hosts = {**public, "mx2.example.org": {"mail_ipv4": ..., key: address}}
     assert _model.build(*inventory({"all": {"mail_unrouted_addresses": ...}, **hosts}))
+
+
+# What INI and the command line make of `false`, `30000000` and the like.
+WORDS = {
+    "mail_postscreen": ("false", "True", "yes"),
+    "mail_virus_scanner": ("FALSE", "no"),
+    "mail_message_size_limit": ("30000000",),
+    "mail_greylist_delay": ("60",),
+    "mail_ports": ({"imaps": "10993"},),
+}
+
+
+@pytest.mark.parametrize("name, word", [(name, word) for name, words in WORDS.items() for word in words])
+def test_a_word_that_can_only_mean_one_thing_is_taken(name, word):
+    meant = yaml.safe_load(word if isinstance(word, str) else json.dumps(word).replace('"10993"', "10993"))
+    assert _model.build(*inventory(site(**{name: word}))) == _model.build(*inventory(site(**{name: meant})))
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"mail_postscreen": "off"}, "write true or false, without quotes"),
+        ({"mail_greylist_delay": "1m"}, "write an integer from 1 to 3600, without quotes"),
+        ({"mail_dns_lists": "[]"}, 'write a list, such as ["zen.spamhaus.org", {zone: '),
+        ({"mail_access": "{}"}, "write a mapping, such as {clients: "),
+    ],
+)  # fmt: skip
+def test_the_remedy_holds_where_the_value_was_written(values, said):
+    (problem,) = problems_of(site(**values))
+    (name,) = values
+    assert f"; {said}" in problem
+    assert problem.endswith(f"; in INI as Python has it, with -e as JSON: -e '{{\"{name}\": …}}'")
+
+
+def test_a_number_in_words_is_held_to_its_range():
+    (problem,) = problems_of(site(mail_greylist_delay="-1"))
+    assert "mail_greylist_delay: -1 is out of range; write an integer from 1 to 3600" in problem
