@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
-import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.utils.display import Display
 from ansible.vars.hostvars import HostVars
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _model
+from ansible_collections.gatehouse.mail.plugins.module_utils import _arguments, _inventory, _model
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
+from jinja2 import Undefined
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -31,21 +32,36 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
     slips, others = _inventory.unknown_variables(hosts, *_known_variables())
     for line in others:
         Display().warning(line)
+    options = _options()
+    secrets = {*_model.SECRETS, *(name for name, option in options.items() if option.get("no_log"))}
+    arguments, problems = _read(hostvars, hosts, lambda name: name in options and name not in _model.FOREIGN, secrets)
+    values, unreadable = _read(hostvars, hosts, _model.concerns, secrets)
+    for host, read in values.items():
+        arguments[host].update({name: read[name] for name in _model.SSH_ACCESS if name in read})
+    problems = [*slips, *problems, *_arguments.problems(arguments, options)]
     try:
-        site, own = _model.parts(_read(hostvars, hosts), members)
-        if slips:
+        if unreadable:
+            raise _model.InventoryError(unreadable)
+        site, own = _model.parts(values, members)
+        if problems:
             raise _model.InventoryError([])
     except _model.InventoryError as error:
         # Ansible says a cause only once if the message ends with it.
-        both = _model.InventoryError([*slips, *error.problems])
+        both = _model.InventoryError([*problems, *error.problems])
         raise AnsibleFilterError(f"gatehouse.mail.model:\n{both}") from both
     return {"site": site, "hosts": own}
 
 
-def _read(hostvars: HostVars, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The variables that matter, templated, as plain values. What cannot be templated makes one InventoryError.
+def _read(
+    hostvars: HostVars,
+    hosts: Mapping[str, Mapping[str, Any]],
+    wanted: Callable[[str], bool],
+    secrets: Collection[str],
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The wanted variables, templated, as plain values, and a line for each that cannot be templated.
 
-    What all hosts have from one place, without a template in it, is one object here; it is looked at once.
+    What all hosts have from one place, without a template in it, is one object here; it is looked at once. What only
+    the run itself can know, such as a fact, is left out.
     """
     values: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
@@ -53,21 +69,53 @@ def _read(hostvars: HostVars, hosts: Mapping[str, Mapping[str, Any]]) -> dict[st
     for host, raw in hosts.items():
         variables = hostvars[host]
         values[host] = {}
-        for name in filter(_model.concerns, raw):
+        for name in filter(wanted, raw):
             if id(raw[name]) not in constants and _is_constant(raw[name]):
                 constants[id(raw[name])] = plain(raw[name])
             if id(raw[name]) in constants:
                 values[host][name] = constants[id(raw[name])]
                 continue
             try:
-                values[host][name] = plain(variables[name])
+                values[host][name] = _filled(plain(variables[name]))
             except Exception as error:  # whatever a template may raise
+                if _is_known_later(name, raw):
+                    continue
                 # A message may quote what it failed on, which must not happen to a secret.
-                why = type(error).__name__ if name in _model.SECRETS else " ".join(str(error).split())
+                why = type(error).__name__ if name in secrets else " ".join(str(error).split())
                 problems.append(f"host {host}: {name}: cannot be templated ({why}); mend its template")
-    if problems:
-        raise _model.InventoryError(problems)
-    return values
+    return values, problems
+
+
+def _filled(value: Any) -> Any:
+    """The value. Within a play a template that failed leaves a marker, which raises what happened when it is read."""
+    if isinstance(value, Undefined):
+        str(value)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _filled(item)
+    return value
+
+
+def _is_known_later(name: str, raw: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a role's variable is made of facts, of the model, or of a role's own defaults."""
+    if _model.concerns(name):
+        return False
+    for word in set(_words(raw[name])) - seen:
+        if word.startswith("ansible_") or word == _model.RESULT or (word in _options() and word not in raw):
+            return True
+        if word in raw and _is_known_later(word, raw, seen | {name, word}):
+            return True
+    return False
+
+
+def _words(value: Any) -> Iterator[str]:
+    """The words in a value's templates."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _words(item)
+    elif isinstance(value, str) and not _is_constant(value):
+        yield from re.findall(r"\w+", value)
 
 
 def _is_constant(value: Any) -> bool:
@@ -82,13 +130,24 @@ def _is_constant(value: Any) -> bool:
 
 
 @functools.cache
+def _options() -> dict[str, dict[str, Any]]:
+    """{variable of a role: what the role's argument specification says of it}, but for those of role mail."""
+    options: dict[str, dict[str, Any]] = {}
+    for specification in ROLES.glob("*/meta/argument_specs.yml"):
+        if specification.parts[-3] != "mail":
+            read = yaml_load(specification.read_text(encoding="utf-8"))
+            options.update(read["argument_specs"]["main"]["options"])
+    return options
+
+
+@functools.cache
 def _known_variables() -> tuple[dict[str, list[str]], list[str]]:
     """What roles read: {prefix of a role: its variables}, and the variables vault_mail_* in any role's defaults."""
     known: dict[str, list[str]] = {}
     secrets = set(_model.SECRETS)
     for defaults in ROLES.glob("*/defaults/main.yml"):
         text = defaults.read_text(encoding="utf-8")
-        known[f"{defaults.parts[-3]}_"] = sorted(yaml.safe_load(text))
+        known[f"{defaults.parts[-3]}_"] = sorted(yaml_load(text))
         secrets.update(re.findall(r"\bvault_mail_\w+", text))
     return known, sorted(secrets)
 

@@ -29,14 +29,10 @@ _raw:
 """
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gatehouse.mail.plugins.plugin_utils import _secrets
-
-SUFFIXES = ("", ".yml", ".yaml", ".json")  # what Ansible reads in group_vars and host_vars
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _secrets, _sources
 
 
 class LookupModule(LookupBase):
@@ -44,22 +40,9 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        sources = [Path(source) for source in variables["ansible_inventory_sources"] if os.path.exists(source)]
         return [
             f"{os.path.relpath(path)}: {name}: is in clear; run `ansible-vault encrypt {os.path.relpath(path)}`, "
             "or write mail_clear_secrets: true if that is meant"
-            for path in sorted(set(_files(sources, Path(variables["playbook_dir"]))))
+            for path in _sources.files(variables)
             for name in _secrets.clear_secrets(path.read_text(encoding="utf-8", errors="replace"))
         ]
-
-
-def _files(sources: list[Path], playbooks: Path) -> Iterator[Path]:
-    """Where an inventory's variables stand: the sources themselves, and group_vars and host_vars beside."""
-    folders = {playbooks}
-    for source in sources:
-        folders.add(source if source.is_dir() else source.parent)
-        found = source.iterdir() if source.is_dir() else [source]
-        yield from (path for path in found if path.is_file() and path.suffix in SUFFIXES)
-    for folder in folders:
-        for name in ("group_vars", "host_vars"):
-            yield from (path for path in (folder / name).rglob("*") if path.is_file() and path.suffix in SUFFIXES)

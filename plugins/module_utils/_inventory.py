@@ -55,7 +55,7 @@ class Place:
             step = f".{key}"
         else:
             step = f"[{show(key)}]"
-        return Place(self.problems, self.who, self.path + step)
+        return type(self)(self.problems, self.who, self.path + step)
 
     def refuse(self, value: object, why: str, instead: str) -> None:
         """Note that `value` cannot stand here. Not for secrets, nor for what might be one."""
@@ -94,17 +94,25 @@ def kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
+def of_type(at: Place, value: object, instead: str) -> str:
+    """`instead`, and where perhaps INI or the command line made a string of the value, how to write it there."""
+    if not isinstance(value, str):
+        return instead
+    variable = re.split(r"[.\[]", at.path, maxsplit=1)[0]
+    return f"{instead}; in INI as Python has it, with -e as JSON: -e '{{\"{variable}\": …}}'"
+
+
 def sequence(at: Place, value: object, example: str) -> Sequence[Any]:
     if isinstance(value, (list, tuple)):
         return value
-    at.refuse(value, f"is {kind(value)}, not a list", f"write a list, such as {example}")
+    at.refuse(value, f"is {kind(value)}, not a list", of_type(at, value, f"write a list, such as {example}"))
     return []
 
 
 def mapping(at: Place, value: object, example: str) -> Mapping[Any, Any]:
     if isinstance(value, Mapping):
         return value
-    at.refuse(value, f"is {kind(value)}, not a mapping", f"write a mapping, such as {example}")
+    at.refuse(value, f"is {kind(value)}, not a mapping", of_type(at, value, f"write a mapping, such as {example}"))
     return {}
 
 
@@ -123,10 +131,13 @@ def unknown(at: Place, name: object, known: Sequence[str], what: str) -> None:
     at.note(f"{show(name)} is not a known {what}", instead)
 
 
-def integer(at: Place, value: object, low: int, high: int, default: int) -> int:
+def integer(at: Place, value: object, low: int, high: int, default: int, words: bool = True) -> int:
+    """The integer; with `words` also one in a string, which INI and the command line make of it."""
     instead = f"write an integer from {low} to {high}, without quotes"
+    if words and isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        at.refuse(value, f"is {kind(value)}, not an integer", instead)
+        at.refuse(value, f"is {kind(value)}, not an integer", of_type(at, value, instead))
     elif not low <= value <= high:
         at.refuse(value, "is out of range", instead)
     else:
@@ -134,9 +145,13 @@ def integer(at: Place, value: object, low: int, high: int, default: int) -> int:
     return default
 
 
-def boolean(at: Place, value: object) -> bool:
+def boolean(at: Place, value: object, words: bool = True) -> bool:
+    """The boolean; with `words` also one in a string, which INI and the command line make of it."""
+    if words and isinstance(value, str):
+        value = {"true": True, "yes": True, "false": False, "no": False}.get(value.lower(), value)
     if not isinstance(value, bool):
-        at.refuse(value, f"is {kind(value)}, not a boolean", "write true or false, without quotes")
+        instead = of_type(at, value, "write true or false, without quotes")
+        at.refuse(value, f"is {kind(value)}, not a boolean", instead)
     return value is True
 
 

@@ -68,14 +68,16 @@ SITE_VARIABLES = (
     "mail_greylist_delay",
     "mail_greylist_exceptions",
     "mail_clear_secrets",
+    "mail_unrouted_addresses",
 )
 VARIABLES = HOST_VARIABLES + SITE_VARIABLES
 HASHES = "vault_mail_password_hashes"
 TSIG_KEYS = "vault_mail_tsig_keys"
-SECRETS = (HASHES, TSIG_KEYS, _outgoing.PASSWORDS, _outgoing.KEYS, _checks.KEYS)
-SSH_PORTS = ("ansible_port", "firewall_ssh_port")  # at these none of our own daemons listens
-SSH_ZONES, SSH_LOCKOUT = "firewall_ssh_zones", "firewall_ssh_lockout"
-FOREIGN = (*SSH_PORTS, SSH_ZONES, SSH_LOCKOUT, _checks.FORWARDING)  # variables of others that bear on ours
+CA_PHRASE = "vault_mail_ca_passphrase"
+SECRETS = (HASHES, TSIG_KEYS, CA_PHRASE, _outgoing.PASSWORDS, _outgoing.KEYS, _checks.KEYS)
+SSH_PORT, SSH_ZONES, SSH_LOCKOUT = SSH_ACCESS = ("firewall_ssh_port", "firewall_ssh_zones", "firewall_ssh_lockout")
+SSH_PORTS = ("ansible_port", SSH_PORT)  # at these none of our own daemons listens
+FOREIGN = ("ansible_port", *SSH_ACCESS, _checks.FORWARDING)  # variables of others that bear on ours
 RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
@@ -109,7 +111,17 @@ SIGNATURES += [f"{key}+SHA{bits}" for key in ("RSA-PSS", "RSA") for bits in (256
 OLD_SIGNATURES = ["ECDSA+SHA1", "RSA+SHA1"]  # of receivers that know no other, and would else get the mail in clear
 
 DELIMITERS = ("+", "-", "_", ".", "=", "")
-SCHEMES = ("ARGON2ID", "ARGON2I", "BLF-CRYPT", "SHA512-CRYPT")
+# What stands behind a scheme: what crypt(3) and libsodium make, of which Dovecot verifies nothing else.
+_ARGON2 = r"\$v=19\$m=[1-9][0-9]{0,9},t=[1-9][0-9]{0,9},p=[1-9][0-9]{0,7}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
+_SHA2 = r"\$(?:rounds=[1-9][0-9]{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]"
+SCHEMES = {
+    "ARGON2ID": (rf"\$argon2id{_ARGON2}", "$argon2id$v=19$m=…,t=…,p=…$ with salt and digest"),
+    "ARGON2I": (rf"\$argon2i{_ARGON2}", "$argon2i$v=19$m=…,t=…,p=…$ with salt and digest"),
+    "BLF-CRYPT": (r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./0-9A-Za-z]{53}", "$2y$, a cost, and 53 characters"),
+    "SHA512-CRYPT": (rf"\$6{_SHA2}{{86}}", "$6$, a salt, and 86 characters"),
+    "SHA256-CRYPT": (rf"\$5{_SHA2}{{43}}", "$5$, a salt, and 43 characters"),
+}
+PASSPHRASE_LENGTH = 12  # characters at least
 MESSAGE_SIZES = (65536, 2**63 - 1)  # bytes; RFC 5321 4.5.3.1.7: at least 64K octets; Postfix: a long
 MESSAGE_SIZE = 52428800  # bytes
 GREYLIST_DELAYS = (1, 3600)  # seconds; postgrey takes 0 for its own default of 300
@@ -120,11 +132,22 @@ PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
+# What no route of the internet leads to (RFC 6890, 5737, 3849, 9637, 2544, 5180), beside what is reserved.
+UNROUTED = {
+    **dict.fromkeys(("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"), "private"),
+    "100.64.0.0/10": "carrier-grade NAT",
+    **dict.fromkeys(
+        ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"), "for documentation"
+    ),
+    **dict.fromkeys(("198.18.0.0/15", "2001:2::/48"), "for benchmarks"),
+    **dict.fromkeys(("0.0.0.0/8", "192.0.0.0/24", "192.88.99.0/24"), "for special use"),
+}
+_UNROUTED = [(ipaddress.ip_network(network), use) for network, use in UNROUTED.items()]
 WIDEST = {4: 16, 6: 48}  # shortest prefix of a VPN network, bits
 
 # A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
 _MAILBOX = re.compile(r"[a-z0-9._-]+")
-_HASH = re.compile(r"\{(?:" + "|".join(SCHEMES) + r")\}[!-9;-~]+")  # a colon would end the field of a passwd-file
+_HASH = re.compile(r"\{([A-Z0-9-]+)\}(.*)", re.DOTALL)
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -156,7 +179,10 @@ def _ip(at: Place, value: object, version: int) -> IPAddress | None:
     return address
 
 
-def _public_address(at: Place, value: object, version: int, vpn: Sequence[IPNetwork]) -> str | None:
+def _public_address(
+    at: Place, value: object, version: int, vpn: Sequence[IPNetwork], unrouted: bool = False
+) -> str | None:
+    """The address that the world sends to; `unrouted` takes one that no route of the internet leads to as well."""
     address = _ip(at, value, version)
     if address is None:
         return None
@@ -168,6 +194,11 @@ def _public_address(at: Place, value: object, version: int, vpn: Sequence[IPNetw
         if address in network:
             at.refuse(value, f"lies in VPN network {network}", "write the public address")
             return None
+    use = next((use for network, use in _UNROUTED if address in network), "")
+    if use and not unrouted:
+        instead = "write the address that the world sends to, or mail_unrouted_addresses: true if the world is a lab"
+        at.refuse(value, f"is not public ({use})", instead)
+        return None
     return str(address)
 
 
@@ -258,7 +289,9 @@ def _certificate_files(at: Place, value: object) -> list[dict[str, str]]:
     return pairs
 
 
-def _host(at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: Sequence[IPNetwork]) -> dict[str, Any]:
+def _host(
+    at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: Sequence[IPNetwork], unrouted: bool
+) -> dict[str, Any]:
     """What is true of one host by itself, checked."""
     me: dict[str, Any] = {"host": host, "group": group, "preference": None, "ipv4": None, "ipv6": None}
     me["retiring"] = False
@@ -267,7 +300,7 @@ def _host(at: Place, host: str, group: str, variables: Mapping[str, Any], vpn: S
     for version in (4, 6):
         key = f"mail_ipv{version}"
         if key in variables:
-            me[f"ipv{version}"] = _public_address(at[key], variables[key], version, vpn)
+            me[f"ipv{version}"] = _public_address(at[key], variables[key], version, vpn, unrouted)
     me["vpn_interface"] = _interface(at["mail_vpn_interface"], variables.get("mail_vpn_interface", "wg0"))
     me["vpn_address"] = None
     if "mail_vpn_address" in variables:
@@ -538,13 +571,32 @@ def _password_hashes(
         elif key.lower() not in mailboxes:
             here.note(f"{show(key)} is not a mailbox", "write it in mail_mailboxes, or remove it here")
         seen.add(key.lower())
-        if not isinstance(password_hash, str):
-            here.note(f"is {kind(password_hash)}, not a password hash", make)
-        elif not _HASH.fullmatch(password_hash):
-            here.note("is not a password hash of a scheme among " + ", ".join(SCHEMES), make)
+        why = _why_no_hash(password_hash)
+        if why:
+            here.note(why, make)
     for mailbox in mailboxes:
         if "@" in mailbox and mailbox not in seen:
             place[mailbox].note(f"mailbox {show(mailbox)} has no password hash", make)
+
+
+def _why_no_hash(value: object) -> str:
+    """Why nobody could log in by this hash, without a word of it but the name of a scheme that is known."""
+    if not isinstance(value, str):
+        return f"is {kind(value)}, not a password hash"
+    match = _HASH.fullmatch(value)
+    if match is None or match[1] not in SCHEMES:
+        return "is not a password hash of a scheme among " + ", ".join(SCHEMES)
+    pattern, words = SCHEMES[match[1]]
+    return "" if re.fullmatch(pattern, match[2]) else f"is not a hash of its scheme {match[1]}, which is {words}"
+
+
+def _passphrase(at: Place, value: object) -> None:
+    length = f"{PASSPHRASE_LENGTH} characters"
+    instead = f"write {length} or more in quotes, or remove it to leave the CA's key unencrypted"
+    if not isinstance(value, str):
+        at.note(f"is {kind(value)}, not a string", instead)
+    elif len(value) < PASSPHRASE_LENGTH or not value.isprintable():
+        at.note(f"is shorter than {length}, or has a line break", instead)
 
 
 def _delimiter(at: Place, value: object) -> str:
@@ -835,12 +887,17 @@ def parts(
     vpn: list[IPNetwork] = []
     if _has(places[first], values, "mail_vpn_networks", '["10.99.0.0/24"]'):
         vpn = _vpn_networks(places[first]["mail_vpn_networks"], values["mail_vpn_networks"])
-    everyone = [_host(places[host], host, group, variables[host], vpn) for host, group in members.items()]
+    word = "mail_unrouted_addresses"
+    unrouted = _inventory.boolean(places[first][word], values.get(word, False))
+    everyone = [_host(places[host], host, group, variables[host], vpn, unrouted) for host, group in members.items()]
     _all_different(everyone, places)
     exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
     keeper = _keeper(groups, members, problems)
     mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
+    for host in members:
+        if CA_PHRASE in variables[host]:
+            _passphrase(places[host][CA_PHRASE], variables[host][CA_PHRASE])
     _outgoing.check_passwords(list(members), variables, places, mail["logins"])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])

@@ -37,7 +37,8 @@ def site(gateways: int, domains: int) -> dict[str, Any]:
                 "mail_aliases": {f"info@{name}": f"alice@{name}" for name in names},
                 "mail_postmaster": f"alice@{names[0]}",
                 "mail_clear_secrets": True,
-                "vault_mail_password_hashes": {f"alice@{name}": "{ARGON2ID}x" for name in names},
+                "mail_unrouted_addresses": True,
+                "vault_mail_password_hashes": {f"alice@{name}": "{BLF-CRYPT}$2b$10$" + "x" * 53 for name in names},
             },
             "children": {
                 "mail_gateways": {

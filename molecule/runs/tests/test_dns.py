@@ -44,6 +44,7 @@ class Site:
         server = {"server": self.ns.lab_address4, "key": "gatehouse-lab", "servers": [self.ns.lab_address4]}
         self.variables = {
             "mail_clear_secrets": True,
+            "mail_unrouted_addresses": True,
             "mail_vpn_networks": ["10.1.0.0/24"],
             "mail_domains": [{"name": ZONE}],
             "mail_mailboxes": [f"dora@{ZONE}"],
@@ -57,7 +58,7 @@ class Site:
                  "stage": "signing", "since": "2026-11-01T00:00:00Z", "public": public_key(kind)}
                 for number in (1, 2) for kind, suffix in (("rsa", ""), ("ed25519", "-ed"))
             ],
-            "vault_mail_password_hashes": {f"dora@{ZONE}": "{BLF-CRYPT}$2b$05$made.up"},
+            "vault_mail_password_hashes": {f"dora@{ZONE}": "{BLF-CRYPT}$2b$05$" + "x" * 53},
             "vault_mail_tsig_keys": vault["vault_mail_tsig_keys"],
             "dns_directory": str(folder / "dns"),
             "dns_resolvers": [self.ns.lab_address4],

@@ -20,6 +20,14 @@ import pytest
         ({"mail_vpn_networks": ["0.0.0.0/0"]}, ['mail_vpn_networks[0]: "0.0.0.0/0"']),
         ({"mail_domain": "example.org"}, ["mail_domain", "mail_domains"]),
         ({"postfix_map_tpye": "cdb"}, ["postfix_map_tpye", "did you mean postfix_map_type?", "nothing was changed"]),
+        (
+            {"postfix_maximal_queue_lifetime": "20 Tage", "firewall_ssh_zones": ["wpn"]},
+            ['postfix_maximal_queue_lifetime: "20 Tage"', 'firewall_ssh_zones[0]: "wpn"', "nothing was changed"],
+        ),
+        (
+            {"mail_unrouted_addresses": False},
+            ["mail_ipv4", "is not public", "the world sends to"],
+        ),
         ({"mail_aliases": {"info@example.org": "nobody-here@example.org"}}, ['"nobody-here@example.org"']),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

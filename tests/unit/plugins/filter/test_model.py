@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.gatehouse.mail.plugins.filter import model as filter_model
 
+HASH = "{BLF-CRYPT}$2y$05$hunter2" + "x" * 46
 INVENTORY = """
 all:
   vars:
@@ -27,8 +32,9 @@ all:
     mail_postmaster: "{{ mail_mailboxes[0] }}"
     mail_message_size_limit: "{{ 2 * 32768 }}"
     mail_recipient_delimiter: "+"
+    mail_unrouted_addresses: true
     mail_ports: {lmtp: 2424}
-    vault_mail_password_hashes: {alice@example.org: "{BLF-CRYPT}$2y$05$hunter2"}
+    vault_mail_password_hashes: {alice@example.org: "HASH"}
     vault_unrelated: "{{ undefined_for_good }}"
     unrelated: "{{ undefined_for_good }}"
   children:
@@ -41,7 +47,7 @@ all:
     others:
       hosts:
         elsewhere.example.org: {mail_nonsense: true}
-"""
+""".replace("HASH", HASH)
 model = filter_model.FilterModule().filters()["model"]
 
 
@@ -88,7 +94,7 @@ def test_models_are_of_plain_types(run):
 def test_no_secret_is_in_the_models(run):
     assert "hunter2" not in json.dumps(run())
     assert "hunter2" in json.dumps(run(mail_postmaster="Hunter2@example.org", mail_mailboxes="[hunter2@example.org]",
-                                       vault_mail_password_hashes='{hunter2@example.org: "{ARGON2ID}x"}'))  # fmt: skip
+                                       vault_mail_password_hashes=f'{{hunter2@example.org: "{HASH}"}}'))  # fmt: skip
 
 
 def test_all_problems_stand_in_one_message_a_line_each(run):
@@ -173,6 +179,113 @@ def test_every_role_s_variables_are_known(run):
     known, _secrets = filter_model._known_variables()
     names = {"firewall_ports", "postfix_map_type", "dovecot_address"}
     assert names <= {name for variables in known.values() for name in variables}
-    values = {"firewall_ssh_lockout": "true"}  # or an empty list of zones is refused
-    lines = "".join(f"\n    {name}: {values.get(name, [])}" for variables in known.values() for name in variables)
+    lines = "".join(f"\n    {name}: '{{{{ mail_model.x }}}}'" for variables in known.values() for name in variables
+                    if name not in filter_model._model.FOREIGN)  # fmt: skip
     assert run(organisation=f"example{lines}") == run()
+
+
+def refused(run, *lines):
+    """What is said of an inventory with these lines beside."""
+    with pytest.raises(AnsibleFilterError) as caught:
+        run(organisation="".join(["example", *(f"\n    {line}" for line in lines)]))
+    first, *problems, last = str(caught.value).splitlines()
+    assert (first, last) == ("gatehouse.mail.model:", "nothing was changed")
+    return problems
+
+
+def test_roles_values_are_refused_together_with_those_of_the_model(run):
+    said = refused(run, "postfix_maximal_queue_lifetime: 20 Tage", "mail_dns_ttl: -1", "firewall_ssh_zones: [wpn]")
+    assert said == [
+        'host mx1.example.org: firewall_ssh_zones[0]: "wpn" is none of what it may be; write one of "internet", "vpn"',
+        'host mx1.example.org: postfix_maximal_queue_lifetime: "20 Tage" is not a time of Postfix, or out of range; '
+        'write a number with its unit, such as "10d"',
+        *[line for line in said if "mail_dns_ttl: -1" in line],
+    ]
+    assert len(said) == 3
+    assert run(organisation="example\n    postfix_maximal_queue_lifetime: 20d\n    firewall_ssh_zones: [vpn]") == run()
+
+
+def test_a_role_s_template_that_cannot_be_filled_is_named_with_its_host(run):
+    first, second = refused(run, 'platform_journal_size: "{{ nowhere }}"')
+    assert first == (
+        "host mx1.example.org: platform_journal_size: cannot be templated ('nowhere' is undefined); mend its template"
+    )
+    assert second.startswith("host store.example.org: platform_journal_size: ")
+
+
+def test_a_role_s_secret_is_not_quoted(run):
+    (said,) = refused(run, "clamav_freshclam_http_proxy_password: [hunter2]")
+    assert said.endswith("clamav_freshclam_http_proxy_password: is a list, not a string; write a string, in quotes")
+    first, _second = refused(run, "sasl_passwords: \"{{ 'hunter2' | hunter2 }}\"")
+    assert "sasl_passwords: cannot be templated" in first and "hunter2" not in first
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{{ ansible_facts['memtotal_mb'] }}M",
+        "{{ mail_model.me.short }}",
+        "{{ platform_mail_log_days * 2 }}M",
+        "{{ own }}",
+    ],
+)
+def test_what_only_a_run_can_know_is_left_to_the_role(run, value):
+    lines = f'example\n    own: "{{{{ ansible_facts.x }}}}"\n    platform_journal_size: "{value}"'
+    assert run(organisation=lines) == run()
+
+
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: gatehouse.mail.mail, rolespec_validate: false}
+"""
+
+
+def test_within_a_play_a_template_that_fails_is_named_with_host_and_variable(tmp_path):
+    """There Ansible hands out markers in place of exceptions."""
+    root = Path(__file__).parents[4]
+    (tmp_path / "hosts.yml").write_text(INVENTORY)
+    (tmp_path / "play.yml").write_text(PLAY)
+    wrong = {
+        "mail_dns_ttl": "{{ nowhere }}",
+        "mail_domains": [{"name": "{{ nowhere }}"}],
+        "platform_ntp_pools": "{{ lookup('ansible.builtin.file', '/no/such/file') }}",
+        "vault_mail_tsig_keys": "{{ 'hunter2' | hunter2 }}",
+    }
+    done = subprocess.run(
+        ["ansible-playbook", "-i", tmp_path / "hosts.yml", tmp_path / "play.yml", "--extra-vars", json.dumps(wrong)],
+        env={**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    for host in ("mx1.example.org", "store.example.org"):
+        for name in wrong:
+            assert f"host {host}: {name}: cannot be templated (" in done.stdout, done.stdout
+    assert "'nowhere' is undefined" in done.stdout and "/no/such/file" in done.stdout
+    assert "nothing was changed" in done.stdout
+
+
+def test_the_example_goes_through_once_its_addresses_are_replaced(tmp_path):
+    example = Path(__file__).parents[4] / "inventories/example"
+    shutil.copytree(example, tmp_path / "site")
+    hosts = tmp_path / "site/hosts.yml"
+
+    def result():
+        loader = DataLoader()
+        inventory = InventoryManager(loader=loader, sources=[str(tmp_path / "site")])
+        hostvars = HostVars(inventory, VariableManager(loader=loader, inventory=inventory), loader)
+        return model(hostvars, inventory.get_groups_dict())
+
+    with pytest.raises(AnsibleFilterError) as caught:
+        result()
+    said = str(caught.value).splitlines()[1:-1]
+    assert [line.partition(" is not public (for documentation); ")[0] for line in said] == [
+        'host mx1.example.org: mail_ipv4: "203.0.113.11"',
+        'host mx1.example.org: mail_ipv6: "2001:db8:8::11"',
+        'host mx2.example.org: mail_ipv4: "192.0.2.12"',
+    ]
+    text = hosts.read_text()
+    for ours in ("203.0.113.11", "192.0.2.12"):
+        text = text.replace(ours, f"8.8.4.{ours[-2:]}")
+    hosts.write_text(text.replace("2001:db8:8::11", "2001:4860:4860::11"))
+    assert [gateway["ipv4"] for gateway in result()["site"]["gateways"]] == ["8.8.4.11", "8.8.4.12"]

@@ -10,7 +10,7 @@ import pytest
 from ansible.constants import DEFAULT_VAULT_IDENTITY
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.gatehouse.mail.plugins.lookup import certificate_problems, clear_secrets
+from ansible_collections.gatehouse.mail.plugins.lookup import certificate_problems, clear_secrets, keys_twice
 
 SECRETS = [(DEFAULT_VAULT_IDENTITY, VaultSecret(b"passphrase"))]
 
@@ -82,3 +82,30 @@ def test_clear_secrets_are_found_wherever_an_inventory_has_them(tmp_path):
         lines = clear_secrets.LookupModule(loader=DataLoader()).run([], variables)
         assert sorted(line.split(": ")[1] for line in lines) == ["vault_a", "vault_b", "vault_c", "vault_d"]
         assert all("run `ansible-vault encrypt " in line and "hunter2" not in line for line in lines)
+
+
+def twice(folder):
+    variables = {"ansible_inventory_sources": [str(folder)], "playbook_dir": str(folder / "playbooks")}
+    return keys_twice.LookupModule(loader=DataLoader()).run([], variables=variables)
+
+
+def test_a_key_that_stands_twice_is_named_with_its_file_and_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "group_vars/all").mkdir(parents=True)
+    mail = tmp_path / "group_vars/all/mail.yml"
+    mail.write_text("mail_dns_ttl: 60\nmail_ports:\n  imaps: 993\n  lmtp: 24\n  imaps: 10993\nmail_dns_ttl: 70\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: }, hosts: {b: }}\n")
+    assert sorted(twice(tmp_path)) == [
+        "group_vars/all/mail.yml: imaps: stands in line 3 and in line 5; write it once",
+        "group_vars/all/mail.yml: mail_dns_ttl: stands in line 1 and in line 6; write it once",
+        "hosts.yml: hosts: stands in line 1 and in line 1; write it once",
+    ]
+
+
+def test_the_same_key_of_two_mappings_is_no_mistake(tmp_path):
+    (tmp_path / "hosts.yml").write_text(
+        "a: &x {k: 1, 1: 1, '1': 2}\nb: {k: 2, d: *x}\nc: [{k: 1}, {k: 1}]\ns: !vault |\n  k\n"
+    )
+    (tmp_path / "broken.yml").write_text("a: @b\n")
+    (tmp_path / "hosts").write_text("[a]\nb c=1 c=2\n")
+    assert twice(tmp_path) == []

@@ -131,7 +131,7 @@ BAD_LISTS = {
     "weight": ({**OWN, "weight": 0}, "weight: 0 is out of range"),
     "what the key is put before": ({**OWN, "keyed": "dq"}, 'keyed: "dq" is not a domain name'),
     "one that does not refuse by itself": ("psbl.surriel.com", "there is no postscreen to count it"),
-    "try": ({**OWN, "try": "yes"}, 'try: "yes" is a string, not a boolean'),
+    "try": ({**OWN, "try": "on"}, 'try: "on" is a string, not a boolean'),
 }
 
 

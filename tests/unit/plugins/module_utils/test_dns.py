@@ -53,7 +53,8 @@ def build(gateways=None, **site):
         "mail_domains": [{"name": "example.org", "allow_empty": True}],
         "mail_mailboxes": ["alice@example.org"],
         "mail_postmaster": "alice@example.org",
-        "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$x"},
+        "mail_unrouted_addresses": True,
+        "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "x" * 53},
         **site,
     }
     gateways = GATEWAYS if gateways is None else gateways

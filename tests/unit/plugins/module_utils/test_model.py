@@ -12,12 +12,15 @@ import random
 import time
 
 import pytest
+import yaml
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _model
 
 GROUPS = {"mail_gateways": ["mx1.example.org", "mx2.example.org"], "mail_stores": ["store.example.org"]}
+BCRYPT = "{BLF-CRYPT}$2y$05$" + "x" * 53
+ARGON2ID = "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$" + "c2FsdHNhbHRzYWx0" + "$" + "x" * 43
 HASHES = {
     "alice@example.org": "{BLF-CRYPT}$2y$05$wX4aIJm9Tr2fBzkHnY1fHeE3t0vUuM2Gk5cCkqL9sYbq0pXj7dZ8K",
-    "bob@example.org": "{SHA512-CRYPT}$6$rounds=5000$saltsalt$Zm9vYmFyYmF6cXV4",
+    "bob@example.org": "{SHA512-CRYPT}$6$rounds=5000$saltsalt$" + "Zm9v" * 21 + "./",
 }
 MANY = {"mail_stores": ["store.example.org", "store2"]}
 STORE2 = {"mail_name": "store2.example.org", "mail_vpn_address": "10.99.0.32"}
@@ -33,6 +36,7 @@ def inventory(changes=None, groups=None):
         "mail_mailboxes": ["alice@example.org", "bob@example.org"],
         "mail_aliases": {"info@example.org": "alice@example.org"},
         "mail_postmaster": "alice@example.org",
+        "mail_unrouted_addresses": True,
         "vault_mail_password_hashes": HASHES,
         "ansible_host": "198.51.100.11",
     }
@@ -85,7 +89,12 @@ def hashes(**values):
 DOMAIN = "mail_domains[1].name: "
 ADDRESS = "mail_mailboxes[0]: "
 BAD_VALUES = {
-    "greylisting is no word": (site(mail_greylisting="no"), 'mail_greylisting: "no"', "not a boolean", "true or false"),
+    "greylisting is no word": (
+        site(mail_greylisting="nay"),
+        'mail_greylisting: "nay"',
+        "not a boolean",
+        "true or false",
+    ),
     "no greylist delay": (site(mail_greylist_delay=0), "mail_greylist_delay: 0", "out of range", "from 1 to 3600"),
     "a greylist delay of hours": (
         site(mail_greylist_delay=3601),
@@ -190,8 +199,8 @@ BAD_VALUES = {
         "did you mean allow_empty?",
     ),
     "boolean as a string": (
-        site(mail_domains=[{"name": "example.org", "allow_empty": "yes"}]),
-        'mail_domains[0].allow_empty: "yes"',
+        site(mail_domains=[{"name": "example.org", "allow_empty": "aye"}]),
+        'mail_domains[0].allow_empty: "aye"',
         "a string, not a boolean",
         "without quotes",
     ),
@@ -439,7 +448,7 @@ BAD_VALUES = {
         "did you mean mail_vpn_address?",
     ),
     "hash for nobody": (
-        hashes(carol="{BLF-CRYPT}x"),
+        hashes(carol=BCRYPT),
         'vault_mail_password_hashes["carol@example.org"]: "carol@example.org"',
         "not a mailbox",
         "remove it",
@@ -457,7 +466,7 @@ BAD_VALUES = {
         "doveadm pw",
     ),
     "hash twice": (
-        hashes(ALICE="{BLF-CRYPT}x"),
+        hashes(ALICE=BCRYPT),
         'vault_mail_password_hashes["ALICE@example.org"]: is there twice',
         "twice",
         "once",
@@ -471,7 +480,7 @@ BAD_VALUES = {
     "password in clear": (
         hashes(alice="hunter2"),
         'vault_mail_password_hashes["alice@example.org"]: is not a password hash',
-        "ARGON2ID, ARGON2I, BLF-CRYPT, SHA512-CRYPT",
+        "ARGON2ID, ARGON2I, BLF-CRYPT, SHA512-CRYPT, SHA256-CRYPT",
         "doveadm pw",
     ),
     "weak scheme": (
@@ -482,14 +491,14 @@ BAD_VALUES = {
     ),
     "hash with a colon": (
         hashes(alice="{BLF-CRYPT}hunter2:0:0"),
-        'vault_mail_password_hashes["alice@example.org"]: is not a password hash',
-        "of a scheme among",
+        'vault_mail_password_hashes["alice@example.org"]: is not a hash of its scheme BLF-CRYPT',
+        "$2y$, a cost, and 53 characters",
         "doveadm pw",
     ),
     "hash with a line feed": (
-        hashes(alice="{BLF-CRYPT}hunter2\nroot"),
-        'vault_mail_password_hashes["alice@example.org"]: is not a password hash',
-        "of a scheme among",
+        hashes(alice=BCRYPT + "\nhunter2"),
+        'vault_mail_password_hashes["alice@example.org"]: is not a hash of its scheme BLF-CRYPT',
+        "53 characters",
         "doveadm pw",
     ),
     "hash as a number": (
@@ -498,7 +507,7 @@ BAD_VALUES = {
         "not a password hash",
         "doveadm pw",
     ),
-    "permission as a string": (site(mail_clear_secrets="yes"), 'mail_clear_secrets: "yes"', "not a boolean", "true or"),
+    "permission as a string": (site(mail_clear_secrets="1"), 'mail_clear_secrets: "1"', "not a boolean", "true or"),
     "hash and mailbox swapped": (
         site(vault_mail_password_hashes={**HASHES, "{PLAIN}hunter2": "bob@example.org"}),
         "vault_mail_password_hashes: the key of entry 3",
@@ -669,7 +678,10 @@ def test_who_comes_after_a_gateway_that_retires_is_no_backup_any_more():
 
 
 RETIRING = {
-    "no boolean": (mx1(mail_retiring="yes"), 'host mx1.example.org: mail_retiring: "yes" is a string, not a boolean;'),
+    "no boolean": (
+        mx1(mail_retiring="soon"),
+        'host mx1.example.org: mail_retiring: "soon" is a string, not a boolean;',
+    ),
     "a store": (
         {"store.example.org": {"mail_retiring": False}},
         "host store.example.org: mail_retiring: false is for gateways only; remove it",
@@ -960,8 +972,8 @@ def test_the_lab_in_whole():
         "dkim": [],
         "dkim_rotation": {"published": 86400, "lifetime": 15552000, "retired": 1209600},
         "secrets": [
-            "vault_mail_password_hashes", "vault_mail_tsig_keys", "vault_mail_login_passwords", "vault_mail_dkim_keys",
-            "vault_mail_dns_list_keys",
+            "vault_mail_password_hashes", "vault_mail_tsig_keys", "vault_mail_ca_passphrase",
+            "vault_mail_login_passwords", "vault_mail_dkim_keys", "vault_mail_dns_list_keys",
         ],
     }  # fmt: skip
     smtp = [{"name": "smtp", "port": 25, "protocol": "tcp", "zones": ["internet", "vpn"]}]
@@ -1089,7 +1101,7 @@ def rich():
             "mail_postmaster": "PM@example.org",
             "mail_ports": {"imaps": 60999, "lmtp": 32768},
             "mail_recipient_delimiter": "",
-            "vault_mail_password_hashes": {"Alice@example.org": "{ARGON2ID}$a", "bob@example.net": "{ARGON2I}$b"},
+            "vault_mail_password_hashes": {"Alice@example.org": ARGON2ID, "bob@example.net": BCRYPT},
             "mail_model": {"of": "a former run"},
             "vault_mail_later": "not counted yet",
         },
@@ -1233,7 +1245,8 @@ def test_time_grows_with_the_site_not_with_its_square():
             "mail_mailboxes": [f"alice@{name}" for name in names],
             "mail_aliases": {f"info@{name}": f"alice@{name}" for name in names},
             "mail_postmaster": "alice@d0.example",
-            "vault_mail_password_hashes": {f"alice@{name}": "{BLF-CRYPT}$2y$05$x" for name in names},
+            "mail_unrouted_addresses": True,
+            "vault_mail_password_hashes": {f"alice@{name}": BCRYPT for name in names},
         }
         hosts = {"store.example.org": {**copy.deepcopy(shared), "mail_vpn_address": "10.99.255.1"}}
         for number in range(1, gateways + 1):
@@ -1339,3 +1352,128 @@ def test_a_gateway_taken_out_leaves_no_trace():
     groups = {**groups, "mail_gateways": ["mx1.example.org"]}
     assert "mx2" in json.dumps(_model.build(*inventory())["mx1.example.org"])  # the control
     assert "mx2" not in json.dumps(_model.build(hosts, groups))
+
+
+B64 = "A" * 43
+WHOLE_HASHES = {
+    "2a": "{BLF-CRYPT}$2a$04$" + "." * 53,
+    "2b": "{BLF-CRYPT}$2b$31$" + "/" * 53,
+    "2y": BCRYPT,
+    "SHA-512": "{SHA512-CRYPT}$6$salt$" + "x" * 86,
+    "SHA-512 with rounds": "{SHA512-CRYPT}$6$rounds=656000$saltsaltsaltsalt$" + "x" * 86,
+    "SHA-256": "{SHA256-CRYPT}$5$salt$" + "x" * 43,
+    "Argon2id": ARGON2ID,
+    "Argon2i": "{ARGON2I}$argon2i$v=19$m=4096,t=3,p=1$" + "A" * 22 + "$" + B64,
+}
+NO_HASHES = {
+    "a password behind a scheme": "{BLF-CRYPT}hunter2hunter2",
+    "cut short": BCRYPT[:-1],
+    "one too many": BCRYPT + "x",
+    "another's body": "{SHA512-CRYPT}" + BCRYPT[11:],
+    "no such version": "{BLF-CRYPT}$2x$05$" + "x" * 53,
+    "a cost that is none": "{BLF-CRYPT}$2y$03$" + "x" * 53,
+    "SHA-512 cut short": "{SHA512-CRYPT}$6$salt$" + "x" * 85,
+    "SHA-512 without salt": "{SHA512-CRYPT}$6$" + "x" * 86,
+    "SHA-256's length for SHA-512": "{SHA512-CRYPT}$6$salt$" + "x" * 43,
+    "SHA-256 cut short": "{SHA256-CRYPT}$5$salt$" + "x" * 42,
+    "Argon2id by the name of Argon2i": "{ARGON2I}" + ARGON2ID[10:],
+    "Argon2 without its digest": ARGON2ID.rpartition("$")[0],
+    "Argon2 without parameters": "{ARGON2ID}$argon2id$v=19$" + "A" * 22 + "$" + B64,
+    "a space at the end": BCRYPT + " ",
+}
+
+
+@pytest.mark.parametrize("value", WHOLE_HASHES.values(), ids=WHOLE_HASHES)
+def test_a_whole_hash_is_taken(value):
+    assert _model.build(*inventory(hashes(alice=value)))
+
+
+@pytest.mark.parametrize("value", NO_HASHES.values(), ids=NO_HASHES)
+def test_a_hash_that_no_one_can_use_is_refused_by_address_and_scheme(value):
+    (problem,) = problems_of(hashes(alice=value))
+    scheme = value[1 : value.index("}")]
+    place = 'host mx1.example.org: vault_mail_password_hashes["alice@example.org"]: '
+    assert problem.startswith(f"{place}is not a hash of its scheme {scheme}, which is $")
+    assert value.partition("}")[2] not in problem
+
+
+@pytest.mark.parametrize("value, why", [(12345678901234, "is an integer, not a string"), (True, "is a boolean"),
+                                        ("x", "is shorter than 12"), ("hunter2hunt", "is shorter than 12"),
+                                        ("hunter2\nhunter2", "or has a line break"), (None, "is empty")])  # fmt: skip
+def test_a_passphrase_of_the_ca_that_protects_nothing_is_refused(value, why):
+    (problem, *_others) = problems_of(site(vault_mail_ca_passphrase=value))
+    assert problem.startswith("host mx1.example.org: vault_mail_ca_passphrase: ") and why in problem
+    assert "hunter2" not in problem
+    assert _model.build(*inventory(site(vault_mail_ca_passphrase="twelve chars")))
+
+
+UNROUTED = {
+    "192.168.1.12": "private",
+    "10.1.2.3": "private",
+    "172.31.0.1": "private",
+    "100.127.0.1": "carrier-grade NAT",
+    "192.0.2.12": "for documentation",
+    "203.0.113.12": "for documentation",
+    "198.19.0.12": "for benchmarks",
+    "192.0.0.9": "for special use",
+    "2001:db8:1::12": "for documentation",
+    "3fff:1::12": "for documentation",
+    "fd00::12": "private",
+    "fec0::12": "private",
+}
+
+
+@pytest.mark.parametrize("address, use", UNROUTED.items(), ids=UNROUTED)
+def test_an_address_that_the_world_cannot_reach_wants_a_word(address, use):
+    key = f"mail_ipv{6 if ':' in address else 4}"
+    public = {"mail_ipv4": "8.8.4.4", "mail_ipv6": ...}
+    hosts = {"mx1.example.org": public, "mx2.example.org": {"mail_ipv4": "9.9.9.9", key: address},
+             "store.example.org": {"mail_ipv4": ...}}  # fmt: skip
+    (problem,) = problems_of({"all": {"mail_unrouted_addresses": ...}, **hosts})
+    assert problem.startswith(f'host mx2.example.org: {key}: "{address}" is not public ({use}); write ')
+    assert _model.build(*inventory(hosts))["mx2.example.org"]["me"][key[5:]] == address
+
+
+@pytest.mark.parametrize("address", ["100.128.0.1", "172.32.0.1", "192.0.3.1", "198.20.0.1", "2606:4700::1"])
+def test_an_address_beside_those_is_public(address):
+    key = f"mail_ipv{6 if ':' in address else 4}"
+    public = {"mx1.example.org": {"mail_ipv4": "8.8.4.4", "mail_ipv6": ...}, "store.example.org": {"mail_ipv4": ...}}
+    hosts = {**public, "mx2.example.org": {"mail_ipv4": ..., key: address}}
+    assert _model.build(*inventory({"all": {"mail_unrouted_addresses": ...}, **hosts}))
+
+
+# What INI and the command line make of `false`, `30000000` and the like.
+WORDS = {
+    "mail_postscreen": ("false", "True", "yes"),
+    "mail_virus_scanner": ("FALSE", "no"),
+    "mail_message_size_limit": ("30000000",),
+    "mail_greylist_delay": ("60",),
+    "mail_ports": ({"imaps": "10993"},),
+}
+
+
+@pytest.mark.parametrize("name, word", [(name, word) for name, words in WORDS.items() for word in words])
+def test_a_word_that_can_only_mean_one_thing_is_taken(name, word):
+    meant = yaml.safe_load(word if isinstance(word, str) else json.dumps(word).replace('"10993"', "10993"))
+    assert _model.build(*inventory(site(**{name: word}))) == _model.build(*inventory(site(**{name: meant})))
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"mail_postscreen": "off"}, "write true or false, without quotes"),
+        ({"mail_greylist_delay": "1m"}, "write an integer from 1 to 3600, without quotes"),
+        ({"mail_dns_lists": "[]"}, 'write a list, such as ["zen.spamhaus.org", {zone: '),
+        ({"mail_access": "{}"}, "write a mapping, such as {clients: "),
+    ],
+)  # fmt: skip
+def test_the_remedy_holds_where_the_value_was_written(values, said):
+    (problem,) = problems_of(site(**values))
+    (name,) = values
+    assert f"; {said}" in problem
+    assert problem.endswith(f"; in INI as Python has it, with -e as JSON: -e '{{\"{name}\": …}}'")
+
+
+def test_a_number_in_words_is_held_to_its_range():
+    (problem,) = problems_of(site(mail_greylist_delay="-1"))
+    assert "mail_greylist_delay: -1 is out of range; write an integer from 1 to 3600" in problem

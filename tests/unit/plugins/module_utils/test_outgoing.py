@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _model, _outgoing
 
 PASSWORD = "a password of the test"
-HASH = "{BLF-CRYPT}$2b$10$made.up"
+HASH = "{BLF-CRYPT}$2b$10$" + "x" * 53
 PUBLIC = "ERijMbvo6AxCXHGccCqD/KD18LJ4b7iDQ+Jc/qrTdeQ="
 
 
@@ -18,6 +18,7 @@ def build(**values):
         "mail_domains": [{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
         "mail_mailboxes": ["alice@example.org"],
         "mail_postmaster": "alice@example.org",
+        "mail_unrouted_addresses": True,
         "vault_mail_password_hashes": {"alice@example.org": HASH},
         **values,
     }

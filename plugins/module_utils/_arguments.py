@@ -1,0 +1,259 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether roles' variables can be meant as they are written. No I/O, no Ansible.
+
+What a value may be is said by the argument specification of its role: type, elements, choices, options. Of what these
+cannot say, a variable has a kind here: a time, a size, a range. Ansible would check the former where the role begins,
+one host and one mistake at a time, and leave the latter to the daemon.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
+from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place, show
+
+LARGEST = 2**31 - 1  # of what daemons keep in an int
+
+
+class Kind(NamedTuple):
+    """What a string may say. `fits` is asked for the text that a template would write."""
+
+    fits: Callable[[str], bool]
+    why: str
+    instead: str
+
+
+def _like(pattern: str, why: str, instead: str) -> Kind:
+    return Kind(lambda text: re.fullmatch(pattern, text) is not None, why, instead)
+
+
+def _time(low: int, high: int, example: str) -> Kind:
+    """postconf(5): an integer and s, m, h, d or w; the unit is wanted, since without it each parameter has its own."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+    def fits(text: str) -> bool:
+        match = re.fullmatch("([0-9]{1,10})([smhdw])", text)
+        return match is not None and low <= int(match[1]) * units[match[2]] <= high
+
+    return Kind(fits, "is not a time of Postfix, or out of range", f'write a number with its unit, such as "{example}"')
+
+
+def _is_address(text: str) -> bool:
+    return "%" not in text and _inventory.is_ip(text)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return "%" not in text and ipaddress.ip_network(text).prefixlen > 0
+    except ValueError:
+        return False
+
+
+ANY = Kind(lambda _text: True, "", "")
+NAME = Kind(_inventory.is_name, "is not a full host name", 'write a name such as "mx1.example.org"')
+ADDRESS = Kind(_is_address, "is not an IP address", 'write an address such as "192.0.2.53"')
+NETWORK = Kind(
+    _is_network,
+    "is neither an address nor a network, or is everybody",
+    'write one such as "10.8.0.0/24", without host bits',
+)
+HOST_PATH = _like(r"/\S*", "is not an absolute path", 'write a path that begins with "/"')
+PORTS = _like(r"[0-9]{1,5}(?:-[0-9]{1,5})?", "is neither a port nor a range", 'write one such as "8890-8899"')
+MILTER = _like(
+    r"local:/\S+|inet:[0-9]{1,5}@\S+",
+    "is not where a milter listens",
+    'write "local:/run/name/name.sock" or "inet:8890@127.0.0.1"',
+)
+DELIMITER = _like("[-+_.=]?", "is not a recipient delimiter", 'write one of + - _ . = in quotes, or "" for none')
+SIZE = _like("[1-9][0-9]{0,14}[kKmMgG]?", "is not a size", 'write a number with k, m or g, such as "64m"')
+JOURNAL_SIZE = _like("[1-9][0-9]{0,14}[KMGTPE]?", "is not a size", 'write a number with K, M, G or T, such as "1G"')
+_UNIT = "(?:s|sec|seconds?|m|min|minutes?|h|hr|hours?|d|days?|w|weeks?)"
+SPAN = _like(
+    rf"(?=.*[1-9])(?:[0-9]{{1,9}}|[0-9]{{1,9}} ?{_UNIT}(?: ?[0-9]{{1,9}} ?{_UNIT})*)",
+    "is not a time of systemd.time(7)",
+    'write one such as "5min"',
+)
+RETRY_WINDOW = _like("[1-9][0-9]{0,4}h?", "is neither days nor hours", 'write days, as in "2", or hours, as in "48h"')
+URL = _like(r"https?://[^\s/]+/\S*", "is not a URL", 'write one that begins with "https://"')
+FILE_URL = _like(r"(?:https?|ftp|file)://\S+", "is not a URL", 'write one that begins with "https://" or "file://"')
+
+# Of what an argument specification cannot say: what the strings of a variable are, below it with its options' names.
+KINDS = {
+    "certificate_ca_directory": ANY,  # paths on the controller may be relative
+    "certificate_files.certificate": ANY,
+    "certificate_files.key": ANY,
+    "opendkim_inventory_file": ANY,
+    "certificate_ca_passphrase": Kind(lambda text: len(text) >= 12, "is too short", "write 12 characters or more"),
+    "certificate_name": NAME,
+    "clamav_report_hostname": NAME,
+    "dmarc_authserv_id": NAME,
+    "dovecot_hostname": NAME,
+    "opendkim_authserv_id": NAME,
+    "opendmarc_authserv_id": NAME,
+    "postfix_myhostname": NAME,
+    "dmarc_nameservers": ADDRESS,
+    "dovecot_address": ADDRESS,
+    "postfix_submission_address": ADDRESS,
+    "dmarc_exempt_clients": NETWORK,
+    "firewall_ports.sources": NETWORK,
+    "opendmarc_ignore_hosts": NETWORK,
+    "postfix_exempt_clients": NETWORK,
+    "spf_skip_addresses": NETWORK,
+    "platform_selinux_ports.port": PORTS,
+    "clamav_milter_socket": MILTER,
+    "dmarc_socket": MILTER,
+    "opendmarc_socket": MILTER,
+    "spamassassin_milter_socket": MILTER,
+    "dmarc_recipient_delimiter": DELIMITER,
+    "dovecot_recipient_delimiter": DELIMITER,
+    "postfix_recipient_delimiter": DELIMITER,
+    "unbound_cache_size": SIZE,
+    "platform_journal_size": JOURNAL_SIZE,
+    "dns_lists_interval": SPAN,
+    "greylist_retry_window": RETRY_WINDOW,
+    "public_suffix_list_url": URL,
+    "clamav_freshclam_database_custom_urls": FILE_URL,
+    "postfix_anvil_rate_time_unit": _time(1, LARGEST, "60s"),
+    "postfix_maximal_backoff_time": _time(1, LARGEST, "10m"),
+    "postfix_maximal_queue_lifetime": _time(0, 8640000, "10d"),  # qmgr: at most 100 days
+    "postfix_milter_command_timeout": _time(1, LARGEST, "30s"),
+    "postfix_milter_content_timeout": _time(1, LARGEST, "120s"),
+    "postfix_postscreen_greet_wait": _time(1, LARGEST, "6s"),
+    "postfix_smtpd_error_sleep_time": _time(0, LARGEST, "2s"),
+}
+# Numbers that are not from 0 to LARGEST, of which 0 often means no limit.
+_PORT = (1, 65535)
+RANGES = {
+    "clamav_freshclam_http_proxy_port": _PORT,
+    "dovecot_imaps_port": _PORT,
+    "dovecot_lmtp_port": _PORT,
+    "firewall_ports.port": _PORT,
+    "firewall_ssh_port": _PORT,
+    "platform_reserved_ports": _PORT,
+    "postfix_relay_domains.lmtp.port": _PORT,
+    "postfix_submission_port": _PORT,
+    "certificate_lifetime_days": (1, LARGEST),
+    "clamav_freshclam_checks": (1, 50),  # freshclam.conf(5)
+    "clamav_message_size_limit": (1, LARGEST),
+    "clamav_milter_read_timeout": (1, LARGEST),
+    "dmarc_header_size_limit": (1, 524288),
+    "greylist_delay": (1, 3600),
+    "greylist_ipv4cidr": (1, 32),
+    "greylist_ipv6cidr": (1, 128),
+    "greylist_max_age": (1, LARGEST),
+    "platform_mail_log_days": (1, LARGEST),
+    "postfix_message_size_limit": (65536, 2**63 - 1),
+    "postfix_postscreen_dnsbl_threshold": (1, LARGEST),
+    "postfix_smtpd_hard_error_limit": (1, LARGEST),
+    "postfix_smtpd_recipient_limit": (1, LARGEST),
+    "postfix_smtpd_soft_error_limit": (1, LARGEST),
+    "spamassassin_max_children": (1, LARGEST),
+    "spamassassin_max_size": (1, 268435456),  # spamc(1)
+    "spamassassin_timeout": (1, LARGEST),
+}
+# Booleans that a role reads by the filter bool, since they are meant for the command line, where all are strings.
+WORDS = ("postfix_allow_shrink",)
+# The type of a mapping's values.
+VALUES = {
+    "clamav_selinux_booleans": "bool",
+    "dovecot_password_hashes": "str",
+    "opendkim_sockets": "str",
+    "postfix_parameters": "str",
+    "sasl_passwords": "str",
+    "unbound_keyed_zones": "str",
+    "unbound_zone_keys": "str",
+}
+
+
+class _Hidden(Place):
+    """The place of a secret, whose value no message shows."""
+
+    __slots__ = ()
+
+    def refuse(self, value: object, why: str, instead: str) -> None:
+        self.note(why, instead)
+
+
+def problems(hosts: Mapping[str, Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each value that cannot be meant, with the first host that has it.
+
+    hosts: {inventory host: {variable: value}}; options: {variable: what the argument specification of its role says}.
+    """
+    found: dict[str, str] = {}
+    seen: set[tuple[str, int]] = set()  # what hosts have from one place is one object
+    for host, variables in hosts.items():
+        for name in sorted(variables.keys() & options.keys()):
+            if (name, id(variables[name])) in seen:
+                continue
+            seen.add((name, id(variables[name])))
+            if variables[name] is None and options[name].get("default", "") is None:
+                continue  # null is the default, and says that nothing is written
+            lines: list[str] = []
+            place = (_Hidden if options[name].get("no_log") else Place)(lines, f"host {host}")[name]
+            check(place, variables[name], options[name], name)
+            for line in lines:
+                found.setdefault(line.partition(": ")[2], line)
+    return list(found.values())
+
+
+def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> None:
+    """Note what `option` and the kind of variable `name` do not let the value be."""
+    wanted = option.get("type", "str")
+    if wanted == "list":
+        example = f"write [{show(value)}]" if isinstance(value, str) and not option.get("no_log") else "write a list"
+        if not isinstance(value, (list, tuple)):
+            at.refuse(value, f"is {_inventory.kind(value)}, not a list", _inventory.of_type(at, value, example))
+            return
+        element = {**option, "type": option.get("elements", "raw"), "default": None}
+        for index, item in enumerate(value):
+            check(at[index], item, element, name)
+    elif wanted == "dict":
+        _mapping(at, value, option.get("options") or {}, name)
+    elif wanted == "bool":
+        _inventory.boolean(at, value, name in WORDS)
+    elif wanted == "int":
+        low, high = RANGES.get(name, (0, LARGEST))
+        _inventory.integer(at, value, low, high, low, words=False)
+    elif wanted == "float":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            at.refuse(value, f"is {_inventory.kind(value)}, not a number", "write a number, without quotes")
+    elif wanted in ("str", "path"):
+        _text(at, value, option, KINDS.get(name, HOST_PATH if wanted == "path" else ANY))
+
+
+def _mapping(at: Place, value: object, options: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    example = "{" + ", ".join(f"{key}: …" for key, option in options.items() if option.get("required")) + "}"
+    if not options:
+        for key, item in _inventory.mapping(at, value, "{}").items():
+            check(at[key], item, {"type": VALUES.get(name, "raw"), "default": ""}, f"{name}.*")
+        return
+    record = _inventory.record(at, value, tuple(options), example)
+    for key, option in options.items() if isinstance(value, Mapping) else ():
+        if key not in record and option.get("required"):
+            at[key].note("is missing", f"write all of {example}")
+        elif key in record and (record[key] is not None or option.get("required")):
+            check(at[key], record[key], option, f"{name}.{key}")
+
+
+def _text(at: Place, value: object, option: Mapping[str, Any], kind: Kind) -> None:
+    """A number is taken for a string, as a template writes both alike."""
+    text = str(value)
+    choices = [str(choice) for choice in option.get("choices") or ()]
+    if choices:
+        if isinstance(value, (Mapping, list, tuple)) or text not in choices:
+            at.refuse(value, "is none of what it may be", f"write one of {', '.join(map(show, choices))}")
+    elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a string, in quotes")
+    elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+        at.refuse(value, "holds a line break or another control character", "write one line without it")
+    elif not text:
+        if option.get("default") != "" and (kind is ANY or not kind.fits("")):
+            at.refuse(value, "is empty", "write a value, or remove the variable")
+    elif not kind.fits(text):
+        at.refuse(value, kind.why, kind.instead)
