@@ -57,6 +57,8 @@ def _is_network(text: str) -> bool:
 
 ANY = Kind(lambda _text: True, "", "")
 NAME = Kind(_inventory.is_name, "is not a full host name", 'write a name such as "mx1.example.org"')
+WORD = _like(r"\S+", "holds white space", "write one word; each of several is an item of its own")
+INTERFACE = _like(r"[!-.0-9;-~]{1,15}", "is not the name of an interface", 'write a name such as "wg0"')
 ADDRESS = Kind(_is_address, "is not an IP address", 'write an address such as "192.0.2.53"')
 NETWORK = Kind(
     _is_network,
@@ -97,6 +99,20 @@ KINDS = {
     "opendkim_authserv_id": NAME,
     "opendmarc_authserv_id": NAME,
     "postfix_myhostname": NAME,
+    "clamav_freshclam_database_mirrors": WORD,
+    "clamav_freshclam_exclude_databases": WORD,
+    "clamav_freshclam_http_proxy_server": WORD,
+    "clamav_freshclam_private_mirrors": WORD,
+    "clamav_milter_group": WORD,
+    "dovecot_lmtp_clients": WORD,
+    "greylist_whitelist_clients": WORD,
+    "opendkim_internal_hosts": WORD,
+    "platform_ntp_pools": WORD,
+    "postfix_lmtp_tls_match": WORD,
+    "spamassassin_milter_group": WORD,
+    "unbound_open_zones": WORD,
+    "unbound_probe_name": WORD,
+    "firewall_vpn_interface": INTERFACE,
     "dmarc_nameservers": ADDRESS,
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,

@@ -331,7 +331,7 @@ def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[di
             here = at[what][index]
             record = _inventory.record(here, item, ("match", "then", "reason"), example)
             match = _match(here["match"], record.get("match"), what, ours)
-            if match in rules:
+            if match and match in rules:
                 here["match"].refuse(record["match"], "is there twice", "write it once")
             then, reason = record.get("then"), record.get("reason", REASON)
             if then not in actions:
@@ -354,7 +354,7 @@ def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict
         found[what] = []
         for index, item in enumerate(_inventory.sequence(at[what], written.get(what, []), f'["{example}"]')):
             match = _match(at[what][index], item, what, ours)
-            if match in found[what]:
+            if match and match in found[what]:
                 at[what][index].refuse(item, "is there twice", "write it once")
             found[what].append(match)
     return found

@@ -140,6 +140,11 @@ BAD = {
     "a socket": ({"dmarc_socket": "unix:/run/x"}, '"unix:/run/x" is not where a milter listens'),
     "a URL": ({"public_suffix_list_url": "publicsuffix.org"}, '"publicsuffix.org" is not a URL'),
     "a score": ({"spamassassin_required_score": "5"}, '"5" is a string, not a number'),
+    "two words in one": (
+        {"platform_ntp_pools": ["a.example b.example"]},
+        '[0]: "a.example b.example" holds white space',
+    ),
+    "an interface": ({"firewall_vpn_interface": "wg0:1"}, '"wg0:1" is not the name of an interface'),
     "a map type": (
         {"postfix_map_type": "btree"},
         '"btree" is none of what it may be; write one of "lmdb", "cdb", "hash"',

@@ -337,3 +337,11 @@ def test_bad_exception(written, said):
     assert problem.startswith("host mx1: mail_greylist_exceptions")
     assert said in problem
     assert "; " in problem
+
+
+@pytest.mark.parametrize("what", ["clients", "senders", "recipients"])
+def test_rules_that_are_none_are_each_named(what):
+    *_others, problems = read(access={what: ["a", "a"]})
+    for index in (0, 1):
+        assert any(line.startswith(f"host mx1: mail_access.{what}[{index}]") for line in problems)
+    assert not any("twice" in line for line in problems)
