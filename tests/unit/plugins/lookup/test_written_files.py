@@ -17,14 +17,12 @@ pytest.importorskip("ansible")
 
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.gatehouse.mail.plugins.filter.model import model
 from ansible_collections.gatehouse.mail.plugins.lookup import written_files
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _written
 
-init_plugin_loader()
 VARIABLES = {
     "mail_vpn_networks": ["10.99.0.0/24"],
     "mail_domains": [{"name": "example.org"}],
