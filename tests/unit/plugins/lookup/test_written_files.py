@@ -17,7 +17,6 @@ pytest.importorskip("ansible")
 
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.gatehouse.mail.plugins.filter.model import model
