@@ -131,10 +131,8 @@ def _keys(model: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     for key in model["dkim"]:
         if key["stage"] != "removed" and key["domain"] in keys:
             keys[key["domain"]].append(key)
-    for gateway in model["gateways"]:
-        for key in _outgoing.keys(model, gateway["name"]):
-            if not key["public"]:
-                keys[key["domain"]].append({**key, "host": gateway["name"], "public": ""})
+    for key in _outgoing.unmade(model):
+        keys[key["domain"]].append(key)
     return keys
 
 

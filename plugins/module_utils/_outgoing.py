@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
@@ -49,6 +49,8 @@ SOCKETS = ("unix", "inet")
 # ClamAV scans no file of 2 GiB (MaxFileSize), and Postfix and the other milters add header fields to a message.
 SCANNED_SIZE = 2**31 - 1 - 2**20  # bytes
 
+_LIVE = ("published", "signing")  # stages of a key that signs or waits to
+_LATER = re.compile(r"(?:-ed|-[0-9]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -173,24 +175,53 @@ def keys(model: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
     record counts as none, as no signature does. A selector that was used before is never used again. Removed keys are
     there, too.
     """
-    labels = model["dkim_senders"]
+    found = []
+    for fresh, made in _lanes(model, gateway):
+        common = {name: fresh[name] for name in ("domain", "sender", "type")}
+        found += [{**common, **{name: entry[name] for name in ("selector", "stage", "public")}} for entry in made]
+        if _lacks_a_key(made):
+            found.append({**fresh, "selector": _unused(fresh["selector"], made)})
+    return found
+
+
+def unmade(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of all gateways' `keys` that are to be made. Few domains have any; the others are passed over."""
+    shorts = {gateway["name"]: gateway["name"].partition(".")[0] for gateway in model["gateways"]}
+    covered = {
+        (key["host"], key["domain"], key["type"])
+        for key in model["dkim"]
+        if key["stage"] in _LIVE and key["host"] in shorts and descends(key["selector"], shorts[key["host"]])
+    }
+    busy = {_inventory.domain_of(sender) for sender in model["dkim_senders"]}
+    found = []
+    for gateway in shorts:
+        domains = [
+            domain
+            for domain in model["domains"]
+            if domain["name"] in busy or any((gateway, domain["name"], kind) not in covered for kind in KEY_TYPES)
+        ]
+        if domains:
+            found += [key for key in keys({**model, "domains": domains}, gateway) if not key["public"]]
+    return found
+
+
+def _lacks_a_key(made: Sequence[Mapping[str, Any]]) -> bool:
+    return all(entry["stage"] not in _LIVE for entry in made)
+
+
+def _lanes(model: Mapping[str, Any], gateway: str) -> Iterator[tuple[dict[str, Any], Sequence[Mapping[str, Any]]]]:
+    """What needs a signing key, as the first key that it would have, and the keys that were made for it."""
     written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for entry in model["dkim"]:
         if entry["host"] == gateway:
             written.setdefault((entry["domain"], entry["type"]), []).append(entry)
-    found = []
+    short = gateway.partition(".")[0]
     for domain in (each["name"] for each in model["domains"]):
-        for sender, base in bases(labels, gateway.partition(".")[0], domain).items():
+        for sender, base in bases(model["dkim_senders"], short, domain).items():
             for kind, suffix in KEY_TYPES.items():
-                common = {"domain": domain, "sender": sender, "type": kind}
                 made = [entry for entry in written.get((domain, kind), []) if descends(entry["selector"], base)]
-                live = any(entry["stage"] in ("published", "signing") for entry in made)
-                fresh = {"selector": _unused(base + suffix, made), "stage": "signing", "public": None}
-                found += [
-                    {**common, **{key: entry[key] for key in ("selector", "stage", "public")}}
-                    for entry in [*made, *([] if live else [fresh])]
-                ]
-    return found
+                fresh = {"domain": domain, "sender": sender, "type": kind, "selector": base + suffix}
+                yield {**fresh, "stage": "signing", "public": None}, made
 
 
 def bases(labels: Mapping[str, str], short: str, domain: str) -> dict[Optional[str], str]:
@@ -202,7 +233,7 @@ def bases(labels: Mapping[str, str], short: str, domain: str) -> dict[Optional[s
 
 def descends(selector: str, base: str) -> bool:
     """Whether a key is the one of this base, or a later one: those have a month or a number at their end."""
-    return re.fullmatch(re.escape(base) + r"(?:-ed|-[0-9]+)*", selector) is not None
+    return selector.startswith(base) and _LATER.fullmatch(selector, len(base)) is not None
 
 
 def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:

@@ -21,8 +21,14 @@ DOMAINS = 10000
 ALLOWED = 4  # times plain formatting; a dictionary for each record alone costs half of it
 TTL = 3600  # seconds
 GATEWAYS = [
-    {"name": "mx1.example.org", "preference": 10, "ipv4": "198.51.100.11", "ipv6": "2001:db8:51::11"},
-    {"name": "mx2.example.org", "preference": 20, "ipv4": "198.51.100.12", "ipv6": None},
+    {
+        "name": "mx1.example.org",
+        "preference": 10,
+        "retiring": False,
+        "ipv4": "198.51.100.11",
+        "ipv6": "2001:db8:51::11",
+    },
+    {"name": "mx2.example.org", "preference": 20, "retiring": False, "ipv4": "198.51.100.12", "ipv6": None},
 ]
 
 
@@ -33,6 +39,7 @@ def model() -> dict[str, Any]:
     return {
         "gateways": GATEWAYS,
         "domains": [{"name": name} for name in names],
+        "dkim_senders": {},
         "dns": {
             "ttl": TTL, "zones": [], "caa": [],
             "domains": [
