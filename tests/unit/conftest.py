@@ -7,6 +7,12 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from hypothesis import settings
+
+# Nothing is timed by the clock: this machine may be busy with a lab.
+settings.register_profile("gatehouse", deadline=None)
+settings.load_profile("gatehouse")
+
 
 def pytest_configure(config):
     config.option.importmode = "importlib"  # the tests mirror plugins/, so files of the same name meet

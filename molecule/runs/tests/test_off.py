@@ -22,7 +22,9 @@ JUDGES = "postfix,dmarc,opendmarc,spf,public_suffix_list"
 # name: what is written, tags of the roles, traces of what goes with it, and of what goes without it
 OPTIONS = {
     "no scanner": ({"mail_virus_scanner": False}, "clamav,postfix", None, "clam"),
-    "no greylist": ({"mail_greylisting": False}, "firewall,platform,greylist,postfix", None, "postgrey|gatehouse-greylist"),
+    "no greylist": (
+        {"mail_greylisting": False}, "firewall,platform,greylist,postfix", None, "postgrey|gatehouse-greylist"
+    ),
     "spamassassin": ({"mail_spamassassin": True}, "spamassassin,postfix", "spam|sa-update", None),
     "opendmarc and policyd-spf": (
         {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True}, JUDGES, "opendmarc|policyd-spf", None

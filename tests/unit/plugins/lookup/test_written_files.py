@@ -43,12 +43,6 @@ mail_postscreen=false
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def plugins():
-    """What reads inventories of every kind. Not at import: it would find modules of the collection by itself."""
-    init_plugin_loader()
-
-
 def write(path, variables=None, gateways=GATEWAYS, stores=STORES):
     """A YAML inventory."""
     groups = {"mail_gateways": {"hosts": gateways}, "mail_stores": {"hosts": stores}}

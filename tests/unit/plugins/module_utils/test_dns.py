@@ -286,7 +286,7 @@ def sites(draw):
     return gateways, {"mail_domains": described, "mail_dkim": keys, "mail_spf": spf}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sites())
 def test_whatever_is_accepted_is_read_back_and_stays_within_the_limits(site):
     gateways, variables = site

@@ -307,7 +307,7 @@ FIELDS = st.one_of(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(FIELDS)
 @example('"a, b" <a@example.org>, c@example.org')
 def test_another_reader_shows_no_domain_but_those_that_were_read(field):
@@ -360,7 +360,7 @@ def seconds(field):
     return time.process_time() - began
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=3).flatmap(lambda piece: st.integers(0, 4000).map(lambda times: piece * times)))
 def test_whatever_is_repeated_takes_no_long_time(field):
     assert seconds(field[:16000]) < 0.5
