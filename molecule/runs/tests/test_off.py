@@ -14,9 +14,8 @@ systemctl list-unit-files --no-legend --state=enabled,enabled-runtime,masked | a
 ps -eo args= | sed 's/^/process /'
 for list in port fcontext; do semanage $list --list --locallist --noheading 2> /dev/null | sed 's/^/label /'; done
 semodule --list=full 2> /dev/null | sed -n 's/^400/module/p'
-find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*' | while read -r path; do
-    { dpkg --search "$path" || rpm --query --file "$path"; } > /dev/null 2>&1 || echo "file $path"
-done
+comm -23 <(find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*' | sort) \
+    <({ cat /var/lib/dpkg/info/*.list; rpm --query --all --list; } 2> /dev/null | sort) | sed 's/^/file /'
 """
 JUDGES = "postfix,dmarc,opendmarc,spf,public_suffix_list"
 # name: what is written, tags of the roles, traces of what goes with it, and of what goes without it

@@ -42,7 +42,7 @@ def lab():
     specification = yaml.safe_load((ROOT / "roles/mail/meta/argument_specs.yml").read_text())
     documented = specification["argument_specs"]["main"]["options"]
     site = {name: option["default"] for name, option in documented.items() if "default" in option}
-    for name in ("mail_preference", "mail_certificate_files"):  # of gateways alone
+    for name in ("mail_preference", "mail_certificate_files", "mail_retiring"):  # of gateways alone
         del site[name]
     for file in ("mail", "vault"):
         site |= read(f"inventories/lab/group_vars/all/{file}.yml")
