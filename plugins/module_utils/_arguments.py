@@ -113,6 +113,8 @@ KINDS = {
     "unbound_open_zones": WORD,
     "unbound_probe_name": WORD,
     "firewall_vpn_interface": INTERFACE,
+    # No choices in the argument specification: Ansible would take null, which is the default, for a wrong one.
+    "firewall_ssh_zones": _like("internet|vpn", "is none of what it may be", 'write one of "internet", "vpn"'),
     "dmarc_nameservers": ADDRESS,
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,
