@@ -62,3 +62,11 @@ def test_units_are_up_and_start_at_boot(lab):
         for unit in [*units, "firewalld", "unbound", "rsyslog"]:
             assert host.out("systemctl", "is-active", unit).strip() == "active", (host.name, unit)
             assert host.out("systemctl", "is-enabled", unit).strip() == "enabled", (host.name, unit)
+
+
+def test_a_flood_of_mail_costs_no_line_of_the_log(lab, wait):
+    for host in [*lab.gateways, lab.store]:
+        count = ("grep", "--count", "flood-of-mail", "/var/log/gatehouse-mail.log")
+        before = int(host.run(*count, check=False).stdout)
+        host.out("sh", "-c", "seq 25000 | logger --priority mail.info --tag flood-of-mail")
+        wait(lambda host=host, count=count, before=before: int(host.out(*count)) == before + 25000, 60, "all lines")
