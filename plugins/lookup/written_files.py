@@ -60,7 +60,7 @@ class LookupModule(LookupBase):
 
     @staticmethod
     def _ca(hosts: Mapping[str, Any], variables: Any) -> Iterator[str]:
-        host = next(iter(hosts))
+        host, *_others = hosts  # all of them share it
         hostvars = variables["hostvars"][host]
         folder = Path(hostvars.get("certificate_ca_directory", Path(str(hostvars.get("inventory_dir"))) / ".pki"))
         if not (folder / "ca.key").exists():

@@ -43,8 +43,9 @@ mail_postscreen=false
 """
 
 
-def write(path, variables=None, gateways=GATEWAYS, stores=STORES):
-    """A YAML inventory."""
+def write(path, variables=None, gateways=None, stores=None):
+    """A YAML inventory; GATEWAYS and STORES where nothing else is said."""
+    gateways, stores = GATEWAYS if gateways is None else gateways, STORES if stores is None else stores
     groups = {"mail_gateways": {"hosts": gateways}, "mail_stores": {"hosts": stores}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({"all": {"vars": variables or {}, "children": groups}}))
@@ -65,10 +66,10 @@ def said(folder, *sources):
     return written_files.LookupModule(loader=loader).run([models["site"], models["hosts"]], variables=variables)
 
 
-def group_vars(folder, name, variables=VARIABLES):
+def group_vars(folder, name, variables=None):
     path = folder / "group_vars" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(variables))
+    path.write_text(yaml.safe_dump(VARIABLES if variables is None else variables))
 
 
 def test_usual_layouts_pass(tmp_path):

@@ -118,7 +118,7 @@ def published(server, tmp_path, monkeypatch, *records):
             "keys": {"k": {"algorithm": "hmac-sha256", "secret": "bm90IGEgc2VjcmV0"}},
         },
         False,
-        lambda aside, path: dns_update.os.replace(aside, path),
+        dns_update.os.replace,
     )  # fmt: skip
 
 
