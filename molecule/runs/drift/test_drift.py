@@ -62,12 +62,14 @@ def changes(results):
 
 
 def test_drift_is_reported_and_mended(lab, mail):
-    """All of it at once: check mode reports the union and mends nothing, a run does both."""
+    """All of it at once: check mode reports the union and mends nothing, a run does both. The run that comes after this
+    changes nothing on any host."""
     hosts = {"gateway": lab.gateways[-1], "store": lab.store}
     for host, command, _tasks in BREAKAGE.values():
         hosts[host].out("sh", "-c", command)
+    only = ("playbooks/site.yml", "--limit", ",".join(host.name for host in hosts.values()))
     expected = sorted({(hosts[host].name, task) for host, _command, tasks in BREAKAGE.values() for task in tasks})
-    looked = changes(lab.playbook("playbooks/site.yml", "--check", "--diff"))
+    looked = changes(lab.playbook(*only, "--check", "--diff"))
     assert looked == [(host, task) for host, task in expected if not task.startswith(("Reload", "Restart"))]
-    assert changes(lab.playbook("playbooks/site.yml")) == expected
+    assert changes(lab.playbook(*only)) == expected
     mail.wait_for("alice@example.org", mail.send(hosts["gateway"].mail_ipv4, "info@example.org"))

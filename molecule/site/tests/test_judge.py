@@ -246,7 +246,8 @@ class Unanswered:
         self.forget()
 
     def forget(self):
-        for what in ("flush_zone example", "flush_infra all", "flush_bogus", "flush_negative"):
+        """Have the resolver forget what it knows, and leave what it still asks servers that are not there."""
+        for what in ("flush_requestlist", "flush_zone example", "flush_infra all", "flush_bogus", "flush_negative"):
             self.gateway.out("unbound-control", *what.split())
 
 
