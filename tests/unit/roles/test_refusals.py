@@ -94,7 +94,7 @@ def test_a_key_that_needs_its_private_part_and_has_none_is_lost(stage, public, b
     "family, version, has", [("Debian", "12", True), ("RedHat", "9", True), ("RedHat", "10", False)]
 )
 def test_a_platform_without_postgrey_is_named(family, version, has):
-    task = yaml.safe_load((ROLES / "greylist/tasks/main.yml").read_text())[0]["ansible.builtin.assert"]
+    task = yaml.safe_load((ROLES / "greylist/tasks/look.yml").read_text())[0]["ansible.builtin.assert"]
     facts = {"os_family": family, "distribution_major_version": version, "distribution": "Some"}
     assert evaluate("greylist", task["that"], ansible_facts=facts) is has
     message = trust_as_template(" ".join(task["fail_msg"].split()))
@@ -120,7 +120,7 @@ def test_platforms_that_are_known_have_their_names_in_every_role():
     ],
 )
 def test_a_platform_that_no_role_knows_is_refused_first_of_all(family, version, known):
-    task = yaml.safe_load((ROLES / "platform/tasks/main.yml").read_text())[0]["ansible.builtin.assert"]
+    task = yaml.safe_load((ROLES / "platform/tasks/look.yml").read_text())[0]["ansible.builtin.assert"]
     facts = {"os_family": family, "distribution_major_version": version, "distribution": "Some"}
     assert evaluate("platform", task["that"], ansible_facts=facts) is known
     message = " ".join(task["fail_msg"].split())

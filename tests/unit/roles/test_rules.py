@@ -43,15 +43,31 @@ def test_families_define_the_same_names(role):
     assert families["debian"] == families["redhat"]
 
 
-def test_lost_keys_are_looked_for_before_anything_is_changed_on_a_gateway():
-    """By tasks that only read, and ask for nothing that a package or an earlier task brings."""
-    (gateways,) = [play for play in read(ROOT / "playbooks/site.yml") if "serial" in play]
-    first = {"name": "gatehouse.mail.opendkim", "tasks_from": "look.yml"}
-    assert [task["ansible.builtin.import_role"] for task in gateways["pre_tasks"]] == [first]
-    look = read(ROOT / "roles/opendkim/tasks/look.yml")
-    assert {key for task in look for key in task if "." in key} == {"ansible.builtin.find", "ansible.builtin.assert"}
-    names = [task["name"] for task in read(ROOT / "roles/opendkim/tasks/main.yml")]
-    assert names.index("Look for keys that are lost") < names.index("Install opendkim")
+LOOKING = [role for role in MODELLED if (role / "tasks/look.yml").exists()]
+READERS = {f"gatehouse.mail.{name}" for name in ("listeners", "ssh_connection")} | {
+    "ansible.builtin.find",
+    "ansible.builtin.service_facts",
+}
+
+
+def test_every_host_is_looked_at_before_the_first_is_changed():
+    plays = read(ROOT / "playbooks/site.yml")
+    look = next(index for index, play in enumerate(plays) if "__site_looks" in play.get("vars", {}))
+    looked = re.findall(r"'(\w+)'", plays[look]["vars"]["__site_looks"])
+    assert sorted(set(looked)) == sorted(role.name for role in LOOKING)
+    assert [index for index, play in enumerate(plays) if "roles" in play and index < look] == []
+
+
+@pytest.mark.parametrize("role", LOOKING, ids=lambda role: role.name)
+def test_a_role_that_needs_to_know_looks_first_and_only_reads(role):
+    main = [task for task in read(role / "tasks/main.yml") if "ansible.builtin.include_vars" not in task]
+    assert main[0]["ansible.builtin.include_tasks"] == "look.yml"
+    tasks = read(role / "tasks/look.yml")
+    assert {main[0]["when"].removesuffix(" is not defined")} <= {task.get("register") for task in tasks}
+    for task in tasks:
+        (module,) = [key for key in task if "." in key]
+        reads = task.get("changed_when") is False and task.get("check_mode") is not None
+        assert module == "ansible.builtin.assert" or module in READERS or reads, task["name"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
