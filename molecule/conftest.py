@@ -222,7 +222,7 @@ class Lab:
         result = subprocess.run(
             ["ansible-playbook", "-i", str(inventory), *arguments],
             cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
-            capture_output=True, text=True, timeout=900, check=False,
+            capture_output=True, text=True, timeout=1800, check=False,
         )  # fmt: skip
         events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
         assert events, f"ansible-playbook said nothing: {result.stderr}"
