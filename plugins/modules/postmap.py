@@ -44,8 +44,8 @@ options:
       - The source file that this module writes, as main.cf names it. The index is beside it, as C(path.lmdb),
         C(path.cdb) or C(path.db).
       - Its folder must exist. Anything but a regular file at this place is refused.
+      - Either this or O(tables) is required.
     type: path
-    required: true
   entries:
     description:
       - The whole table, as a dictionary of key and value, or as a list, each item of which is a pair or a dictionary
@@ -53,8 +53,28 @@ options:
       - V(cidr), V(pcre) and V(regexp) need the list, for there the first match wins. Their C(key) is the pattern, or
         C(if) with the condition as C(value), or C(endif) without one.
       - Values are text. A number stands for its digits; other YAML scalars (C(yes), C(1.10)) need quotes.
-      - Either this or O(src) is required when O(state=present). An empty table is written as asked.
+      - Either this or O(src) is required for O(path) when O(state=present). An empty table is written as asked.
     type: raw
+  tables:
+    description:
+      - Several tables in one go, in place of O(path), O(entries) and O(type), since a task takes longer than a table.
+        All other options hold for all of them.
+      - All entries are checked before the first table is written.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: As O(path).
+        type: path
+        required: true
+      entries:
+        description: As O(entries).
+        type: raw
+        required: true
+      type:
+        description: As O(type).
+        type: str
+        choices: [lmdb, cdb, hash, btree, texthash, cidr, pcre, regexp]
   src:
     description:
       - A file on the host with the whole table, for tables too large to send, of a million entries, say. It is read in
@@ -155,6 +175,12 @@ EXAMPLES = r"""
     path: /etc/postfix/relay_recipients
     src: /var/lib/gatehouse/recipients
 
+- name: Write two tables in one go
+  gatehouse.mail.postmap:
+    tables:
+      - {path: /etc/postfix/relay_domains, entries: {example.org: OK}}
+      - {path: /etc/postfix/relay_recipients, entries: {alice@example.org: OK}}
+
 - name: Write the aliases of local accounts
   gatehouse.mail.postmap:
     path: /etc/aliases
@@ -170,19 +196,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+tables:
+  description: What this page says of the result for one table, for each of O(tables) in their order.
+  returned: with O(tables)
+  type: list
+  elements: dict
 path:
   description: The source file.
-  returned: always
+  returned: with O(path)
   type: str
   sample: /etc/postfix/relay_recipients
 type:
   description: The type of the table; null when it is not known yet (check mode before Postfix is installed).
-  returned: when O(state=present)
+  returned: with O(path), when O(state=present)
   type: str
   sample: lmdb
 index:
   description: The index, or null for a type that has none.
-  returned: when O(state=present)
+  returned: with O(path), when O(state=present)
   type: str
   sample: /etc/postfix/relay_recipients.lmdb
 index_state:
@@ -190,23 +221,24 @@ index_state:
     - What was found before anything was done; null for a type that has no index.
     - One of V(current), V(missing), V(older) (than the source) and V(foreign) (source or index are not what this module
       built together for this type and tool).
-  returned: when O(state=present)
+  returned: with O(path), when O(state=present)
   type: str
   sample: current
 count:
   description: How many entries the table has.
-  returned: when O(state=present)
+  returned: with O(path), when O(state=present)
   type: int
   sample: 2
 counts:
   description: How many keys of the source file were added, removed and changed.
-  returned: when O(state=present)
+  returned: with O(path), when O(state=present)
   type: dict
   sample: {added: 1, removed: 0, changed: 0}
 diff:
   description:
     - The first 50 lines that go and that come, and the first 50 keys of each kind in C(added), C(removed), C(changed).
     - With O(state=absent) the files that go.
+    - With O(tables) a list, with the tables that differ.
   returned: in diff mode, unless O(sensitive)
   type: dict
   sample:
@@ -636,30 +668,54 @@ def shown_diff(path: str, there: Present, difference: core.Difference, reordered
     }
 
 
+def wanted(params: dict[str, Any], tools: Tools) -> list[Table]:
+    """The tables as the options say them, all of them checked."""
+    if params["tables"] is None:
+        return [wanted_table(params, tools)]
+    return [wanted_table({**params, **table}, tools) for table in params["tables"]]
+
+
 def main() -> None:
+    # Not for syslog, whatever the table: it may hold passwords, or a hundred thousand recipients.
+    entries = {"type": "raw", "no_log": True}
+    kind = {"type": "str", "choices": list(core.TYPES)}
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
-            # Not for syslog, whatever the table: it may hold passwords, or a hundred thousand recipients.
-            "entries": {"type": "raw", "no_log": True},
+            "path": {"type": "path"},
+            "entries": entries,
             "src": {"type": "path"},
-            "type": {"type": "str", "choices": list(core.TYPES)},
+            "type": kind,
+            "tables": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "entries": {**entries, "required": True},
+                    "type": kind,
+                },
+            },
             "tool": {"type": "str", "choices": ["postmap", "postalias"], "default": "postmap"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "sensitive": {"type": "bool", "default": False},
         },
-        mutually_exclusive=[("entries", "src")],
-        required_if=[("state", "present", ["entries", "src"], True)],
+        required_one_of=[("path", "tables")],
+        mutually_exclusive=[("entries", "src", "tables"), ("path", "tables"), ("type", "tables")],
         add_file_common_args=True,
         supports_check_mode=True,
     )
     params = dict(module.params)
     path, sensitive = params["path"], params["sensitive"]
+    if path and params["state"] == "present" and params["entries"] is None and params["src"] is None:
+        module.fail_json(msg="state is present but any of the following are missing: entries, src", path=path)
+    if params["tables"] is not None and params["state"] == "absent":
+        module.fail_json(msg="state: absent, expected with path; remove one table at a time")
     mode = params["mode"] or ("0600" if sensitive else "0644")
-    module.params["entries"] = "not shown"  # nor in "invocation" of the result
+    # Nor in "invocation" of the result.
+    module.params["entries"] = module.params["tables"] = "not shown"
     if not sensitive:
         module.no_log_values.clear()  # else every "OK" of the result would be stars
-    attributes = module.load_file_common_arguments({**params, "mode": mode})
+    dressed = path or (params["tables"] or [{"path": "/"}])[0]["path"]
+    attributes = module.load_file_common_arguments({**params, "mode": mode, "path": dressed})
     tools = Tools(module.run_command, module.get_bin_path(params["tool"]), module.get_bin_path("postconf"))
 
     def dress(file: str) -> bool:
@@ -668,14 +724,16 @@ def main() -> None:
 
     try:
         if params["state"] == "absent":
-            result = absent(path, module.check_mode)
+            results = [absent(path, module.check_mode)]
         else:
-            result = present(wanted_table(params, tools), tools, dress, sensitive, module.check_mode)
+            results = [present(table, tools, dress, sensitive, module.check_mode) for table in wanted(params, tools)]
     except (TableError, OSError) as error:
-        module.fail_json(msg=str(error), path=path)
-    if sensitive or not module._diff:
-        del result["diff"]
-    module.exit_json(**result)
+        module.fail_json(msg=str(error), **({"path": path} if path else {}))
+    diffs = [diff for result in results for diff in [result.pop("diff")] if path or result["changed"]]
+    shown = {} if sensitive or not module._diff else {"diff": diffs[0] if path else diffs}
+    if path:
+        module.exit_json(**results[0], **shown)
+    module.exit_json(changed=any(result["changed"] for result in results), tables=results, **shown)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,39 @@ def test_a_table_without_an_index_is_read_by_postfix_first(platform, run, folder
     assert platform.out("cat", TABLE) == "/^Subject: / DUNNO\n/./ IGNORE\n"
 
 
+def test_several_tables_are_written_in_one_go(platform, run, folder):
+    def tables(*entries, **options):
+        names = ("recipients", "checks")
+        kinds = ("lmdb", "pcre")
+        each = [{"path": f"{folder}/{n}", "type": k, "entries": e} for n, k, e in zip(names, kinds, entries)]
+        return {MODULE: {"tables": each, **options}}
+
+    checks = [["/^Subject: /", "DUNNO"]]
+    first, second, third, refused = run.tasks(
+        platform,
+        [
+            tables(ENTRIES, checks, mode="0640"),
+            tables(ENTRIES, checks, mode="0640"),
+            tables(ENTRIES, [*checks, ["/./", "IGNORE"]], mode="0640"),
+            tables({"carol@example.org": "OK"}, [["no pattern", "DUNNO"]], mode="0640"),
+        ],
+        "--diff",
+    )
+    assert [result["changed"] for result in (first, second, third)] == [True, False, True]
+    assert [table["changed"] for table in third["tables"]] == [False, True]
+    assert [diff["after_header"] for diff in third["diff"]] == [f"{folder}/checks"]
+    assert "no pattern" in refused["msg"]
+    # Nothing of what was refused has been written, not what came before the mistake either.
+    assert ask(platform, "lmdb", "alice@example.org", "carol@example.org") == "alice@example.org\tOK\n"
+    assert platform.out("stat", "--format=%a", f"{folder}/recipients", f"{folder}/checks").split() == ["640"] * 2
+
+
+def test_what_cannot_be_meant_of_several_tables_is_refused(platform, run, folder):
+    table = {"path": TABLE, "entries": {}}
+    wrong = [{}, {"tables": [table], "path": TABLE}, {"tables": [table], "state": "absent"}, {"path": TABLE}]
+    assert [result["failed"] for result in run.tasks(platform, [{MODULE: options} for options in wrong])] == [True] * 4
+
+
 def test_a_sensitive_table_is_shown_nowhere(platform, run, folder):
     secret = f"canary-{uuid.uuid4()}"  # the journal remembers other runs
     result = run.tasks(

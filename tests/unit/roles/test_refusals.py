@@ -63,8 +63,8 @@ TABLES = {
 @pytest.mark.parametrize("wanted, added, removed, words", TABLES.values(), ids=TABLES)
 def test_a_table_that_loses_more_than_half_is_named(wanted, added, removed, words):
     counts = {"added": added, "removed": removed, "changed": 0}
-    results = [{"item": {"name": "relay_recipients"}, "count": wanted, "counts": counts}]
-    assert evaluate("postfix", "__postfix_shrunk", __postfix_compared={"results": results}) == words
+    tables = [{"path": "/etc/postfix/relay_recipients", "count": wanted, "counts": counts}]
+    assert evaluate("postfix", "__postfix_shrunk", __postfix_compared={"tables": tables}) == words
 
 
 KEYS = {
