@@ -25,7 +25,7 @@ _UNITS = (".service", ".socket", ".scope")
 class Listener:
     """A socket that waits: "tcp" or "udp", its address (None: all of the host's), and its processes as (name, id).
 
-    The kernel's own sockets have no process.
+    The kernel's own sockets have no process, and in some containers nobody is told whose a socket is.
     """
 
     protocol: str
@@ -84,12 +84,18 @@ class Place:
 
 
 def foreign(
-    places: Iterable[Place], found: Iterable[Listener], unit: Callable[[int], str], ours: list[str], replaced: list[str]
+    places: Iterable[Place],
+    found: Iterable[Listener],
+    unit: Callable[[int], str],
+    ours: list[str],
+    replaced: list[str],
+    active: bool,
 ) -> list[str]:
     """Who is in the way, in words.
 
     unit: the unit of a process, by its id. ours: patterns (fnmatch) of units that may be there. replaced: patterns of
-    units that may be there on loopback, since a package of ours takes their place.
+    units that may be there on loopback, since a package of ours takes their place. active: whether one of either is; it
+    is held for the listener of whom nothing is said.
     """
     found = list(found)
     said = {}
@@ -98,9 +104,11 @@ def foreign(
             units = {unit(pid) for _name, pid in listener.processes}
             local = listener.address is not None and listener.address.is_loopback
             allowed = [*ours, *(replaced if local else [])]
+            if active and not listener.processes:
+                continue
             if any(fnmatch.fnmatchcase(name, pattern) for name in units for pattern in allowed):
                 continue
-            who = ", ".join(sorted({name for name, _pid in listener.processes})) or "the kernel"
+            who = ", ".join(sorted({name for name, _pid in listener.processes})) or "somebody"
             of_unit = f" ({', '.join(sorted(units - {''}))})" if units - {""} else ""
             at = "all addresses" if listener.address is None else str(listener.address)
             said[f"{place.protocol} port {place.port} at {at} is taken by {who}{of_unit}"] = None

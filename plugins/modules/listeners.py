@@ -53,7 +53,8 @@ options:
     elements: str
     default: []
 notes:
-  - Run it as root. An ordinary user is not told whose a socket is.
+  - Run it as root. An ordinary user is not told whose a socket is, and neither is root in some containers. There it is held
+    for your own if one of O(units) or O(replaced) is active.
 """
 
 EXAMPLES = r"""
@@ -114,9 +115,18 @@ def main() -> None:
         ]
     except ValueError as error:
         module.fail_json(msg=f"places: {error}")
+    ours, replaced = params["units"], params["replaced"]
     command = [module.get_bin_path("ss", required=True), "-H", "-l", "-n", "-t", "-u", "-p"]
     found = core.listeners(module.run_command(command, check_rc=True)[1])
-    module.exit_json(changed=False, foreign=core.foreign(places, found, unit, params["units"], params["replaced"]))
+    systemctl = [
+        module.get_bin_path("systemctl", required=True),
+        "list-units",
+        "--no-legend",
+        "--state=active",
+        "--plain",
+    ]
+    active = bool(module.run_command([*systemctl, *ours, *replaced], check_rc=True)[1].strip())
+    module.exit_json(changed=False, foreign=core.foreign(places, found, unit, ours, replaced, active))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ UNITS = {
 }
 
 
-def in_the_way(port, protocol="tcp", address="", ours=("ours.service",), replaced=()):
+def in_the_way(port, protocol="tcp", address="", ours=("ours.service",), replaced=(), active=False):
     place = core.Place(protocol, core.address_of(address), port)
-    return core.foreign([place], core.listeners(SS), lambda pid: UNITS.get(pid, ""), list(ours), list(replaced))
+    found = core.listeners(SS)
+    return core.foreign([place], found, lambda pid: UNITS.get(pid, ""), list(ours), list(replaced), active)
 
 
 WAYS = {
@@ -42,7 +43,12 @@ WAYS = {
         ["tcp port 25 at all addresses is taken by master, smtpd (postfix.service)"],
     ),
     "another on both families": ({"port": 80}, ["tcp port 80 at all addresses is taken by nginx (nginx.service)"]),
-    "the kernel": ({"port": 2049}, ["tcp port 2049 at all addresses is taken by the kernel"]),
+    "who is not named": ({"port": 2049}, ["tcp port 2049 at all addresses is taken by somebody"]),
+    "who is not named, and may be our own": ({"port": 2049, "active": True}, []),
+    "another beside our own": (
+        {"port": 80, "active": True},
+        ["tcp port 80 at all addresses is taken by nginx (nginx.service)"],
+    ),
     "one by hand": ({"port": 323, "protocol": "udp"}, ["udp port 323 at all addresses is taken by chronyd"]),
     "another address": ({"port": 53, "protocol": "udp", "address": "127.0.0.1"}, []),
     "the same address": (
