@@ -53,8 +53,8 @@ options:
     elements: str
     default: []
 notes:
-  - Run it as root. An ordinary user is not told whose a socket is, and neither is root in some containers. There it is held
-    for your own if one of O(units) or O(replaced) is active.
+  - Run it as root. An ordinary user is not told whose a socket is, and in some containers root is not either. Such a
+    socket is held for your own if one of O(units) or O(replaced) is active.
 """
 
 EXAMPLES = r"""
