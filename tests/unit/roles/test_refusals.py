@@ -128,3 +128,20 @@ def test_a_platform_that_no_role_knows_is_refused_first_of_all(family, version, 
         "platform", "message", ansible_facts=facts, inventory_hostname="mx1", message=trust_as_template(message)
     )
     assert said.startswith(f"host mx1: Some {version} is not supported; use one of Debian 12, CentOS Stream 9")
+
+
+ENABLED = "/etc/systemd/system/sysinit.target.wants/nftables.service"
+LINKS = {
+    "none": ([], []),
+    "one that starts with the host": ([ENABLED], ["nftables"]),
+    "one by two links": ([ENABLED, "/etc/systemd/system/multi-user.target.wants/nftables.service"], ["nftables"]),
+    "one that is masked": (["/etc/systemd/system/ufw.service"], []),
+}
+
+
+@pytest.mark.parametrize("links, said", LINKS.values(), ids=LINKS)
+def test_another_firewall_is_one_that_starts_with_the_host(links, said):
+    assert (
+        evaluate("firewall", "__firewall_foreign", __firewall_links={"files": [{"path": path} for path in links]})
+        == said
+    )
