@@ -44,10 +44,7 @@ def test_families_define_the_same_names(role):
 
 
 LOOKING = [role for role in MODELLED if (role / "tasks/look.yml").exists()]
-READERS = {f"gatehouse.mail.{name}" for name in ("listeners", "ssh_connection")} | {
-    "ansible.builtin.find",
-    "ansible.builtin.service_facts",
-}
+READERS = {"gatehouse.mail.listeners", "gatehouse.mail.ssh_connection", "ansible.builtin.find"}
 
 
 def test_every_host_is_looked_at_before_the_first_is_changed():
