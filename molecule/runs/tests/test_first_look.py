@@ -49,19 +49,15 @@ def test_all_that_speaks_against_the_hosts_is_said_before_the_first_is_changed(l
 
 
 def test_a_role_alone_looks_for_itself(lab, tmp_path):
+    role = {
+        "role": "gatehouse.mail.platform",
+        "platform_room": 100_000_000,
+        "platform_reserved_ports": [],
+        "platform_nonlocal_bind": False,
+        "platform_selinux_ports": [],
+    }
     play = tmp_path / "platform.yml"
-    play.write_text(
-        json.dumps(
-            [
-                {
-                    "hosts": lab.store.name,
-                    "become": True,
-                    "gather_subset": ["min"],
-                    "roles": [{"role": "gatehouse.mail.platform", "platform_room": 100_000_000}],
-                }
-            ]
-        )
-    )
+    play.write_text(json.dumps([{"hosts": lab.store.name, "become": True, "gather_subset": ["min"], "roles": [role]}]))
     results = lab.playbook(str(play))
     assert [result["task"] for result in results if result.get("changed")] == []
     (refused,) = [result["msg"] for result in results if result.get("failed")]
