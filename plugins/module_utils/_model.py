@@ -903,9 +903,10 @@ def parts(
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
     keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"])
     for host, group in members.items():
-        if group == GATEWAYS and _checks.FORWARDING in variables[host]:
+        if _checks.FORWARDING in variables[host]:
             at = places[host][_checks.FORWARDING]
-            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], mail["dns_lists"], keyed)
+            asked = mail["dns_lists"] if group == GATEWAYS else []  # by this host's resolver
+            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], asked, keyed)
         for name in SSH_PORTS:
             if name in variables[host]:
                 _ssh_port(places[host][name], variables[host][name], group, mail["ports"])

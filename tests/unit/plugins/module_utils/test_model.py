@@ -726,6 +726,16 @@ def test_ssh_may_have_a_port_that_this_host_does_not_listen_on():
     assert _model.build(*inventory({"mx1.example.org": {"ansible_port": 993}})) == _model.build(*inventory())
 
 
+@pytest.mark.parametrize("value", [{}, None, "192.0.2.53", ["dns.example.net"]], ids=str)
+def test_a_store_s_resolver_is_looked_at_as_well(value):
+    (problem,) = problems_of({"store.example.org": {"unbound_forward_addresses": value}})
+    assert problem.startswith("host store.example.org: unbound_forward_addresses")
+
+
+def test_a_store_asks_no_list_and_may_forward_to_anybody():
+    assert _model.build(*inventory({"store.example.org": {"unbound_forward_addresses": ["9.9.9.9"]}}))
+
+
 def test_ssh_stays_open_somewhere():
     (problem,) = problems_of({"mx1.example.org": {"firewall_ssh_zones": []}})
     assert problem == (
