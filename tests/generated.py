@@ -103,10 +103,12 @@ VALUES = st.one_of(
 
 @st.composite
 def changed(draw: Any, sites: Any = ("lab",)) -> tuple[str, dict[str, dict[str, Any]]]:
-    """A site with one value replaced, removed or doubled, at all hosts or at one; and the name of the variable."""
+    """A site with one value replaced, removed, doubled or added, at all hosts or at one; and the variable's name."""
     hosts = copy.deepcopy(SITES[draw(st.sampled_from(sites))])
     host = draw(st.sampled_from(sorted(hosts)))
-    name = draw(st.sampled_from(sorted(hosts[host])))
+    name = draw(st.sampled_from(sorted({*hosts[host], *OPTIONS})))
+    if name not in hosts[host]:  # what a role derives from the model, unless somebody writes it
+        hosts[host][name] = None
     holder = hosts[host]
     key = name
     while isinstance(holder[key], (dict, list)) and holder[key] and draw(st.booleans()):

@@ -263,12 +263,13 @@ def _vpn_network(at: Place, value: object) -> IPNetwork | None:
 
 
 def _interface(at: Place, value: object) -> str:
-    """A name that the kernel takes for a network interface: dev_valid_name() in net/core/dev.c."""
     instead = 'write a name such as "wg0"'
     if not isinstance(value, str):
         at.refuse(value, f"is {kind(value)}, not the name of an interface", instead)
-    elif not re.fullmatch(r"[!-~]{1,15}", value) or re.search("[/:]", value) or value in (".", ".."):
-        at.refuse(value, "is not the name of an interface (1 to 15 characters, no space, slash or colon)", instead)
+    elif not _inventory.is_interface(value):
+        at.refuse(
+            value, "is not the name of an interface (1 to 15 characters, letters, digits and _ . = + - only)", instead
+        )
     return str(value)
 
 
@@ -552,12 +553,16 @@ def _final_targets(at: Place, aliases: Mapping[str, Iterable[str]]) -> dict[str,
 
 
 def _password_hashes(
-    members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place], mailboxes: Collection[str]
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, Place],
+    mailboxes: Collection[str],
+    stores: Collection[str],
 ) -> None:
     """Each mailbox has a hash, and nobody else. Names keys, never a value, and no key that is not an address."""
     make = "make one with `doveadm pw -s BLF-CRYPT`"
     example = f'write {{mailbox: "{{SCHEME}}hash"}}; {make}'
-    place, value = _inventory.secret(members, hosts, at, HASHES, bool(mailboxes), example)
+    place, value = _inventory.secret(members, hosts, at, HASHES, stores if mailboxes else (), example)
     if value is None:
         return
     seen = set()
@@ -597,6 +602,19 @@ def _passphrase(at: Place, value: object) -> None:
         at.note(f"is {kind(value)}, not a string", instead)
     elif len(value) < PASSPHRASE_LENGTH or not value.isprintable():
         at.note(f"is shorter than {length}, or has a line break", instead)
+
+
+def _passphrases(members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place]) -> None:
+    """One CA issues to all hosts, so all have the same."""
+    having = [host for host in members if CA_PHRASE in hosts[host]]
+    once = "write it once, in group_vars/all"
+    for host in members if having else ():
+        if host not in having:
+            at[host][CA_PHRASE].note(f"is missing, but is on host {having[0]}", once)
+        elif host == having[0]:
+            _passphrase(at[host][CA_PHRASE], hosts[host][CA_PHRASE])
+        elif hosts[host][CA_PHRASE] != hosts[having[0]][CA_PHRASE]:
+            at[host][CA_PHRASE].note(f"is not the same as on host {having[0]}", once)
 
 
 def _delimiter(at: Place, value: object) -> str:
@@ -894,14 +912,13 @@ def parts(
     exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
     keeper = _keeper(groups, members, problems)
     mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
-    _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
-    for host in members:
-        if CA_PHRASE in variables[host]:
-            _passphrase(places[host][CA_PHRASE], variables[host][CA_PHRASE])
-    _outgoing.check_passwords(list(members), variables, places, mail["logins"])
+    by_group = {group: [host for host in members if members[host] == group] for group in (GATEWAYS, STORES)}
+    _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]), by_group[STORES])
+    _passphrases(list(members), variables, places)
+    _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
-    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"])
+    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
     for host, group in members.items():
         if _checks.FORWARDING in variables[host]:
             at = places[host][_checks.FORWARDING]

@@ -366,6 +366,12 @@ BAD_VALUES = {
         "not the name of an interface",
         "wg0",
     ),
+    "interface with a quote": (
+        mx1(mail_vpn_interface='wg"0'),
+        r'mail_vpn_interface: "wg\"0"',
+        "not the name of an interface",
+        "wg0",
+    ),
     "interface too long": (
         mx1(mail_vpn_interface="w" * 16),
         f'mail_vpn_interface: "{"w" * 16}"',
@@ -655,6 +661,22 @@ def test_hashes_that_differ_name_both_hosts_and_no_value():
 def test_hashes_may_be_known_to_the_store_alone():
     changes = {host: {"vault_mail_password_hashes": ...} for host in GROUPS["mail_gateways"]}
     assert _model.build(*inventory(changes)) == _model.build(*inventory())
+
+
+@pytest.mark.parametrize(
+    "secret, value, host",
+    [
+        ("vault_mail_password_hashes", HASHES, "store.example.org"),
+        ("vault_mail_login_passwords", {"alice@example.org": "correct horse battery"}, "mx2.example.org"),
+        ("vault_mail_dns_list_keys", {"zen.spamhaus.org": "hunter2hunter2"}, "mx2.example.org"),
+        ("vault_mail_ca_passphrase", "correct horse battery", "store.example.org"),
+    ],
+)
+def test_a_secret_is_on_every_host_that_reads_it(secret, value, host):
+    site_wide = {"mail_logins": {"alice@example.org": "alice@example.org"}} if "login" in secret else {}
+    (problem,) = problems_of({"all": {**site_wide, secret: value}, host: {secret: ...}})
+    assert problem.startswith(f"host {host}: {secret}: is missing, but is on host m")
+    assert _model.build(*inventory({"all": {**site_wide, secret: value}}))
 
 
 def test_a_store_has_no_preference():
