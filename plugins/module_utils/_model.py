@@ -111,16 +111,27 @@ SIGNATURES += [f"{key}+SHA{bits}" for key in ("RSA-PSS", "RSA") for bits in (256
 OLD_SIGNATURES = ["ECDSA+SHA1", "RSA+SHA1"]  # of receivers that know no other, and would else get the mail in clear
 
 DELIMITERS = ("+", "-", "_", ".", "=", "")
-# What stands behind a scheme: what crypt(3) and libsodium make, of which Dovecot verifies nothing else.
-_ARGON2 = r"\$v=19\$m=[1-9][0-9]{0,9},t=[1-9][0-9]{0,9},p=[1-9][0-9]{0,7}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
-_SHA2 = r"\$(?:rounds=[1-9][0-9]{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]"
+# What stands behind a scheme: what crypt(5) and libsodium make, of which Dovecot verifies nothing else. They compare
+# text, so a last character that says more than salt or digest have fits no password. As much work as a login waits
+# for; of Argon2's digests those of 16, 24, 32, 48 and 64 octets.
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048])?"
+_ARGON2 = (
+    r"\$v=19\$m=(?P<memory>[1-9][0-9]{0,9}),t=[1-9][0-9]?,p=(?P<lanes>[1-9][0-9]{0,2})"
+    rf"\$(?=[^$]{{11,86}}\$){_BASE64}\$(?=.{{22}}(?:.{{10}}|.{{21}}|.{{42}}|.{{64}})?\Z){_BASE64}"
+)
+_SALT = r"[./0-9A-Za-z\"#%&'()+,<=>?@\[\]^_`{|}~-]{1,16}"
+_SHA2 = rf"\$(?:rounds=[1-9][0-9]{{3,6}}\$)?{_SALT}\$[./0-9A-Za-z]"
 SCHEMES = {
     "ARGON2ID": (rf"\$argon2id{_ARGON2}", "$argon2id$v=19$m=…,t=…,p=…$ with salt and digest"),
     "ARGON2I": (rf"\$argon2i{_ARGON2}", "$argon2i$v=19$m=…,t=…,p=…$ with salt and digest"),
-    "BLF-CRYPT": (r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./0-9A-Za-z]{53}", "$2y$, a cost, and 53 characters"),
-    "SHA512-CRYPT": (rf"\$6{_SHA2}{{86}}", "$6$, a salt, and 86 characters"),
-    "SHA256-CRYPT": (rf"\$5{_SHA2}{{43}}", "$5$, a salt, and 43 characters"),
+    "BLF-CRYPT": (
+        r"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./0-9A-Za-z]{21}[.Oeu][./0-9A-Za-z]{30}[.CGKOSWaeimquy26]",
+        "$2y$, a cost of 04 to 17, and 53 characters",
+    ),
+    "SHA512-CRYPT": (rf"\$6{_SHA2}{{85}}[./01]", "$6$, a salt, and 86 characters"),
+    "SHA256-CRYPT": (rf"\$5{_SHA2}{{42}}[./0-9A-D]", "$5$, a salt, and 43 characters"),
 }
+ARGON2_MEMORY = 196608  # KiB; Dovecot's process for logins has 256 MiB in all (default_vsz_limit)
 PASSPHRASE_LENGTH = 12  # characters at least
 MESSAGE_SIZES = (65536, 2**63 - 1)  # bytes; RFC 5321 4.5.3.1.7: at least 64K octets; Postfix: a long
 MESSAGE_SIZE = 52428800  # bytes
@@ -592,7 +603,12 @@ def _why_no_hash(value: object) -> str:
     if match is None or match[1] not in SCHEMES:
         return "is not a password hash of a scheme among " + ", ".join(SCHEMES)
     pattern, words = SCHEMES[match[1]]
-    return "" if re.fullmatch(pattern, match[2]) else f"is not a hash of its scheme {match[1]}, which is {words}"
+    body = re.fullmatch(pattern, match[2])
+    if body is None or int(body.groupdict().get("memory", 8)) < 8 * int(body.groupdict().get("lanes", 1)):
+        return f"is not a hash of its scheme {match[1]}, which is {words}"
+    if int(body.groupdict().get("memory", 8)) > ARGON2_MEMORY:
+        return f"takes more memory (m=) than Dovecot has for a login, which is {ARGON2_MEMORY} KiB"
+    return ""
 
 
 def _passphrase(at: Place, value: object) -> None:

@@ -24,7 +24,9 @@ OF_THE_HOST = ("firewall_ssh_port", "firewall_ssh_zones", "mail_vpn_interface", 
 
 def written(name: str, hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """{host: {variable: value}} of what differs from the lab's inventory, with the addresses that this lab has."""
-    differs = {host: {name: own[name]} for host, own in hosts.items() if name in own and own[name] != HOSTS[host][name]}
+    differs = {
+        host: {name: own[name]} for host, own in hosts.items() if name in own and own[name] != HOSTS[host].get(name)
+    }
     text = json.dumps(differs)
     for variable, value in sorted(LAB.items(), key=lambda pair: -len(pair[1])):
         text = text.replace(value, f"{{{{ {variable} }}}}")
@@ -41,13 +43,12 @@ def drawn() -> list[Any]:
     @given(changed())
     def draw(change: tuple[str, dict[str, dict[str, Any]]]) -> None:
         name, hosts = change
-        if name in OF_THE_HOST or any(name in own for group in found.values() for own in [group]):
+        if name in OF_THE_HOST or name in {**found[True], **found[False]}:
             return
         try:
             differs = written(name, hosts)
-            same = json.loads(json.dumps([hosts[host][name] for host in differs])) == [
-                hosts[host][name] for host in differs
-            ]
+            values = [hosts[host][name] for host in differs]
+            same = json.loads(json.dumps(values)) == values
         except (TypeError, ValueError):
             return
         problems, _models = judged(hosts)
