@@ -934,6 +934,7 @@ def parts(
     _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
+    _dns_variables.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
     keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
     for host, group in members.items():
         if _checks.FORWARDING in variables[host]:
