@@ -111,6 +111,7 @@ KINDS = {
     "dmarc_authserv_id": NAME,
     "dovecot_hostname": NAME,
     "opendkim_authserv_id": NAME,
+    "opendkim_sockets.*": MILTER,
     "opendmarc_authserv_id": NAME,
     "postfix_myhostname": NAME,
     "clamav_freshclam_database_mirrors": WORD,
@@ -122,7 +123,15 @@ KINDS = {
     "greylist_whitelist_clients": WORD,
     "opendkim_internal_hosts": WORD,
     "platform_ntp_pools": WORD,
+    "postfix_greylist": _like(
+        r"(?a:inet:[\w.:\[\]-]+:[0-9]{1,5}|unix:[\w./@-]+)",
+        "is not where a policy service listens",
+        'write one such as "inet:10.8.0.31:60000", or "" for none',
+    ),
     "postfix_lmtp_tls_match": WORD,
+    "postfix_relay_recipients": WORD,
+    "postfix_virtual_alias_maps.*": WORD,
+    "sasl_logins": _like(r"[^@\s]+@[^@\s]+", "is not a login", 'write it in full, such as "alice@example.org"'),
     "spamassassin_milter_group": WORD,
     "unbound_open_zones": WORD,
     "unbound_probe_name": WORD,
@@ -192,8 +201,24 @@ RANGES = {
 }
 # Booleans that a role reads by the filter bool, since they are meant for the command line, where all are strings.
 WORDS = ("postfix_allow_shrink",)
-# The type of a mapping's values.
+# What a mapping must have though its argument specification knows no options: the roles read these of it.
+KEYS = {
+    "opendkim_sockets": ("opendkim", "opendkim-ed25519"),
+    "postfix_access": ("clients", "senders", "recipients"),
+    "postfix_greylist_exceptions": ("clients", "recipients"),
+    "postfix_milter_chains": ("smtp", "submission", "local"),
+}
+# The type of a mapping's values, and of a list's elements within.
+ELEMENTS = {
+    "postfix_access": "dict",
+    "postfix_greylist_exceptions": "str",
+    "postfix_milter_chains": "str",
+    "postfix_submission_sender_login_maps": "str",
+    "postfix_virtual_alias_maps": "str",
+}
+NOT_EMPTY = ("postfix_submission_sender_login_maps", "postfix_virtual_alias_maps")  # lists in them
 VALUES = {
+    **dict.fromkeys(ELEMENTS, "list"),
     "clamav_selinux_booleans": "bool",
     "dovecot_password_hashes": "str",
     "opendkim_sockets": "str",
@@ -256,6 +281,8 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
     elif wanted == "float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             at.refuse(value, f"is {_inventory.kind(value)}, not a number", "write a number, without quotes")
+    elif wanted == "path" and not isinstance(value, str):
+        at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a path, in quotes")
     elif wanted in ("str", "path"):
         _text(at, value, option, KINDS.get(name, HOST_PATH if wanted == "path" else ANY))
 
@@ -267,7 +294,13 @@ def _mapping(at: Place, value: object, options: Mapping[str, Mapping[str, Any]],
             if not isinstance(key, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+", key):
                 at.refuse(key, "is no key of it", "write keys in quotes, without white space")
                 continue
-            check(at[key], item, {"type": VALUES.get(name, "raw"), "default": ""}, f"{name}.*")
+            of = {"type": VALUES.get(name, "raw"), "elements": ELEMENTS.get(name, "raw"), "default": ""}
+            check(at[key], item, of, f"{name}.*")
+            if name in NOT_EMPTY and item in ([], ()):
+                at[key].refuse(item, "is an empty list", "write at least one, or remove the key")
+        for key in KEYS.get(name, ()) if isinstance(value, Mapping) else ():
+            if key not in value:
+                at[key].note("is missing", f"write all of {', '.join(KEYS[name])}")
         return
     record = _inventory.record(at, value, tuple(options), example)
     for key, option in options.items() if isinstance(value, Mapping) else ():
