@@ -58,17 +58,28 @@ def _is_network(text: str) -> bool:
 ANY = Kind(lambda _text: True, "", "")
 NAME = Kind(_inventory.is_name, "is not a full host name", 'write a name such as "mx1.example.org"')
 WORD = _like(r"\S+", "holds white space", "write one word; each of several is an item of its own")
-INTERFACE = _like(r"[!-.0-9;-~]{1,15}", "is not the name of an interface", 'write a name such as "wg0"')
+INTERFACE = Kind(_inventory.is_interface, "is not the name of an interface", 'write a name such as "wg0"')
 ADDRESS = Kind(_is_address, "is not an IP address", 'write an address such as "192.0.2.53"')
 NETWORK = Kind(
     _is_network,
     "is neither an address nor a network, or is everybody",
     'write one such as "10.8.0.0/24", without host bits',
 )
-HOST_PATH = _like(r"/\S*", "is not an absolute path", 'write a path that begins with "/"')
+# Without what a shell, systemd, Python or a daemon's file would read as something else.
+_PATH = r"/[\w.@+,:=~/-]*"
+HOST_PATH = _like(
+    f"(?a:{_PATH})",
+    "is not an absolute path",
+    'write one that begins with "/", of letters, digits and . _ @ + , : = ~ -',
+)
+LISTEN = _like(
+    r"(?:[0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}",
+    "is not an address and a port",
+    'write one such as "10.8.0.31:60000" or "[fd00::31]:60000"',
+)
 PORTS = _like(r"[0-9]{1,5}(?:-[0-9]{1,5})?", "is neither a port nor a range", 'write one such as "8890-8899"')
 MILTER = _like(
-    r"local:/\S+|inet:[0-9]{1,5}@\S+",
+    rf"(?a:local:{_PATH}|inet:[0-9]{{1,5}}@[\w.:\[\]-]+)",
     "is not where a milter listens",
     'write "local:/run/name/name.sock" or "inet:8890@127.0.0.1"',
 )
@@ -82,8 +93,11 @@ SPAN = _like(
     'write one such as "5min"',
 )
 RETRY_WINDOW = _like("[1-9][0-9]{0,4}h?", "is neither days nor hours", 'write days, as in "2", or hours, as in "48h"')
-URL = _like(r"https?://[^\s/]+/\S*", "is not a URL", 'write one that begins with "https://"')
-FILE_URL = _like(r"(?:https?|ftp|file)://\S+", "is not a URL", 'write one that begins with "https://" or "file://"')
+_URL = r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]"  # RFC 3986 2
+URL = _like(rf"https?://(?!/){_URL}+/{_URL}*", "is not a URL", 'write one that begins with "https://"')
+FILE_URL = _like(
+    rf"(?:https?|ftp|file)://{_URL}+", "is not a URL", 'write one that begins with "https://" or "file://"'
+)
 
 # Of what an argument specification cannot say: what the strings of a variable are, below it with its options' names.
 KINDS = {
@@ -97,6 +111,7 @@ KINDS = {
     "dmarc_authserv_id": NAME,
     "dovecot_hostname": NAME,
     "opendkim_authserv_id": NAME,
+    "opendkim_sockets.*": MILTER,
     "opendmarc_authserv_id": NAME,
     "postfix_myhostname": NAME,
     "clamav_freshclam_database_mirrors": WORD,
@@ -108,13 +123,22 @@ KINDS = {
     "greylist_whitelist_clients": WORD,
     "opendkim_internal_hosts": WORD,
     "platform_ntp_pools": WORD,
+    "postfix_greylist": _like(
+        r"(?a:inet:[\w.:\[\]-]+:[0-9]{1,5}|unix:[\w./@-]+)",
+        "is not where a policy service listens",
+        'write one such as "inet:10.8.0.31:60000", or "" for none',
+    ),
     "postfix_lmtp_tls_match": WORD,
+    "postfix_relay_recipients": WORD,
+    "postfix_virtual_alias_maps.*": WORD,
+    "sasl_logins": _like(r"[^@\s]+@[^@\s]+", "is not a login", 'write it in full, such as "alice@example.org"'),
     "spamassassin_milter_group": WORD,
     "unbound_open_zones": WORD,
     "unbound_probe_name": WORD,
     "firewall_vpn_interface": INTERFACE,
     # No choices in the argument specification: Ansible would take null, which is the default, for a wrong one.
     "firewall_ssh_zones": _like("internet|vpn", "is none of what it may be", 'write one of "internet", "vpn"'),
+    "greylist_listen": LISTEN,
     "dmarc_nameservers": ADDRESS,
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,
@@ -177,8 +201,24 @@ RANGES = {
 }
 # Booleans that a role reads by the filter bool, since they are meant for the command line, where all are strings.
 WORDS = ("postfix_allow_shrink",)
-# The type of a mapping's values.
+# What a mapping must have though its argument specification knows no options: the roles read these of it.
+KEYS = {
+    "opendkim_sockets": ("opendkim", "opendkim-ed25519"),
+    "postfix_access": ("clients", "senders", "recipients"),
+    "postfix_greylist_exceptions": ("clients", "recipients"),
+    "postfix_milter_chains": ("smtp", "submission", "local"),
+}
+# The type of a mapping's values, and of a list's elements within.
+ELEMENTS = {
+    "postfix_access": "dict",
+    "postfix_greylist_exceptions": "str",
+    "postfix_milter_chains": "str",
+    "postfix_submission_sender_login_maps": "str",
+    "postfix_virtual_alias_maps": "str",
+}
+NOT_EMPTY = ("postfix_submission_sender_login_maps", "postfix_virtual_alias_maps")  # lists in them
 VALUES = {
+    **dict.fromkeys(ELEMENTS, "list"),
     "clamav_selinux_booleans": "bool",
     "dovecot_password_hashes": "str",
     "opendkim_sockets": "str",
@@ -241,6 +281,8 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
     elif wanted == "float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             at.refuse(value, f"is {_inventory.kind(value)}, not a number", "write a number, without quotes")
+    elif wanted == "path" and not isinstance(value, str):
+        at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a path, in quotes")
     elif wanted in ("str", "path"):
         _text(at, value, option, KINDS.get(name, HOST_PATH if wanted == "path" else ANY))
 
@@ -249,7 +291,16 @@ def _mapping(at: Place, value: object, options: Mapping[str, Mapping[str, Any]],
     example = "{" + ", ".join(f"{key}: …" for key, option in options.items() if option.get("required")) + "}"
     if not options:
         for key, item in _inventory.mapping(at, value, "{}").items():
-            check(at[key], item, {"type": VALUES.get(name, "raw"), "default": ""}, f"{name}.*")
+            if not isinstance(key, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+", key):
+                at.refuse(key, "is no key of it", "write keys in quotes, without white space")
+                continue
+            of = {"type": VALUES.get(name, "raw"), "elements": ELEMENTS.get(name, "raw"), "default": ""}
+            check(at[key], item, of, f"{name}.*")
+            if name in NOT_EMPTY and item in ([], ()):
+                at[key].refuse(item, "is an empty list", "write at least one, or remove the key")
+        for key in KEYS.get(name, ()) if isinstance(value, Mapping) else ():
+            if key not in value:
+                at[key].note("is missing", f"write all of {', '.join(KEYS[name])}")
         return
     record = _inventory.record(at, value, tuple(options), example)
     for key, option in options.items() if isinstance(value, Mapping) else ():
@@ -268,8 +319,8 @@ def _text(at: Place, value: object, option: Mapping[str, Any], kind: Kind) -> No
             at.refuse(value, "is none of what it may be", f"write one of {', '.join(map(show, choices))}")
     elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
         at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a string, in quotes")
-    elif re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
-        at.refuse(value, "holds a line break or another control character", "write one line without it")
+    elif re.search(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", text):
+        at.refuse(value, "holds a line break, a control character or a lone surrogate", "write one line without it")
     elif not text:
         if option.get("default") != "" and (kind is ANY or not kind.fits("")):
             at.refuse(value, "is empty", "write a value, or remove the variable")

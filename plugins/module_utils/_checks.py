@@ -266,10 +266,12 @@ def keyed_zones(
     hosts: Mapping[str, Mapping[str, Any]],
     at: Mapping[str, Place],
     lists: Sequence[Mapping[str, Any]],
+    gateways: Collection[str],
 ) -> dict[str, str]:
     """{zone of a list that has a key: the name that KEY is put before}. No message shows a key."""
     example = "write {zone: key}"
-    place, value = _inventory.secret(members, hosts, at, KEYS, False, example)
+    users = gateways if any(KEYS in hosts[host] for host in members) else ()
+    place, value = _inventory.secret(members, hosts, at, KEYS, users, example)
     known = {entry["zone"]: entry["keyed"] for entry in lists}
     found: dict[str, str] = {}
     for number, (zone, key) in enumerate((value or {}).items(), 1):
@@ -336,9 +338,11 @@ def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[di
             then, reason = record.get("then"), record.get("reason", REASON)
             if then not in actions:
                 here["then"].refuse(then, f"is nothing to do with {what}", f"write one of {', '.join(actions)}")
-            words = f"write words in ASCII, at most {REASON_LENGTH} characters and no $"
-            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]+", reason) or not reason.strip():
+            words = f"write words in ASCII, at most {REASON_LENGTH} characters, no $, no space at an end"
+            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]+", reason) or reason != reason.strip():
                 here["reason"].refuse(reason, "is no reason", words)
+            elif not re.search("[A-Za-z]", reason):  # module postmap has the reason why
+                here["reason"].refuse(reason, "has no word, and a reply needs one", words)
             elif len(reason) > REASON_LENGTH:
                 here["reason"].refuse(reason, f"has {len(reason)} characters, too many for a line of SMTP", words)
             rules[match] = {"match": match, "then": str(then), "reason": str(reason)}

@@ -368,6 +368,47 @@ def _check_public_key(at: _inventory.Place, kind: str, text: object) -> None:
         at.refuse(text, f"has {key.key_size} bits", f"use {RSA_BITS[0]} to {RSA_BITS[1]}; {instead}")
 
 
+def check_private_keys(
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, _inventory.Place],
+    gateways: Sequence[str],
+) -> None:
+    """Each key that is brought is one that opendkim can sign with. No message shows a key."""
+    users = gateways if any(_outgoing.KEYS in hosts[host] for host in members) else ()
+    instead = "write a private key in PEM, without a passphrase, as `openssl genrsa 2048` makes one"
+    place, value = _inventory.secret(members, hosts, at, _outgoing.KEYS, users, 'write {"example.org/selector": key}')
+    for number, (name, pem) in enumerate((value or {}).items(), 1):
+        domain, _slash, selector = name.partition("/") if isinstance(name, str) else ("", "", "")
+        if not _inventory.is_name(domain) or not _inventory.is_name(f"{selector}.example"):
+            place.note(f"the name of entry {number} is no domain and selector", 'write such as "example.org/mx1"')
+        else:
+            why = _why_no_private_key(pem)
+            if why:
+                place[name].note(why, instead)
+
+
+def _why_no_private_key(pem: object) -> str:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if not isinstance(pem, str):
+        return f"is {_inventory.kind(pem)}, not a key in PEM"
+    try:
+        key = load_pem_private_key(pem.encode("utf-8", "replace"), None)
+    except TypeError:
+        return "has a passphrase"
+    except (ValueError, UnsupportedAlgorithm):
+        return "is not a private key in PEM"
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return ""
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return "is neither an RSA nor an Ed25519 key"
+    low, high = RSA_BITS
+    return "" if low <= key.key_size <= high else f"has {key.key_size} bits, where {low} to {high} are meant"
+
+
 def _selectors_differ(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]]) -> None:
     """Selectors are made of short names, so no two gateways may share one."""
     owners: dict[str, str] = {}

@@ -159,6 +159,11 @@ def is_name(text: str) -> bool:
     return text.isascii() and _NAME.fullmatch(text.lower()) is not None
 
 
+def is_interface(text: str) -> bool:
+    """Whether the kernel (dev_valid_name() in net/core/dev.c) and firewalld take it, and XML as it stands."""
+    return re.fullmatch("[A-Za-z0-9_.=+-]{1,15}", text) is not None and text not in (".", "..")
+
+
 def is_address(text: str) -> bool:
     local, at_sign, domain = text.rpartition("@")
     # RFC 5321 4.5.3.1.3: a path of 256 octets, two of which are the angle brackets
@@ -339,18 +344,24 @@ def secret(
     hosts: Mapping[str, Mapping[str, Any]],
     at: Mapping[str, Place],
     name: str,
-    required: bool,
+    users: Collection[str],
     example: str,
 ) -> tuple[Place, Mapping[Any, Any] | None]:
-    """Where a secret stands, and the mapping that it is; None where it is not there, or none. Shows no value."""
+    """Where a secret stands, and the mapping that it is; None where it is not there, or none. Shows no value.
+
+    users: the hosts whose roles read it; none where it is not required.
+    """
     having = [host for host in members if name in hosts[host]]
     if not having:
         place = at[members[0]][name]
-        if required:
+        if users:
             place.note("is missing", example.replace("; ", " in the vault; ", 1))
         return place, None
     first, *others = having
     value = hosts[first][name]
+    for host in users:
+        if host not in having:
+            at[host][name].note(f"is missing, but is on host {first}", "write it once, in group_vars/all")
     for other in others:
         if hosts[other][name] != value:
             at[other][name].note(f"is not the same as on host {first}", "write it once, in group_vars/all")

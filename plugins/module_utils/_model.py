@@ -111,16 +111,27 @@ SIGNATURES += [f"{key}+SHA{bits}" for key in ("RSA-PSS", "RSA") for bits in (256
 OLD_SIGNATURES = ["ECDSA+SHA1", "RSA+SHA1"]  # of receivers that know no other, and would else get the mail in clear
 
 DELIMITERS = ("+", "-", "_", ".", "=", "")
-# What stands behind a scheme: what crypt(3) and libsodium make, of which Dovecot verifies nothing else.
-_ARGON2 = r"\$v=19\$m=[1-9][0-9]{0,9},t=[1-9][0-9]{0,9},p=[1-9][0-9]{0,7}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
-_SHA2 = r"\$(?:rounds=[1-9][0-9]{3,8}\$)?[!-#%-9;-~]{1,16}\$[./0-9A-Za-z]"
+# What stands behind a scheme: what crypt(5) and libsodium make, of which Dovecot verifies nothing else. They compare
+# text, so a last character that says more than salt or digest have fits no password. As much work as a login waits
+# for; of Argon2's digests those of 16, 24, 32, 48 and 64 octets.
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048])?"
+_ARGON2 = (
+    r"\$v=19\$m=(?P<memory>[1-9][0-9]{0,9}),t=[1-9][0-9]?,p=(?P<lanes>[1-9][0-9]{0,2})"
+    rf"\$(?=[^$]{{11,86}}\$){_BASE64}\$(?=.{{22}}(?:.{{10}}|.{{21}}|.{{42}}|.{{64}})?\Z){_BASE64}"
+)
+_SALT = r"[./0-9A-Za-z\"#%&'()+,<=>?@\[\]^_`{|}~-]{1,16}"
+_SHA2 = rf"\$(?:rounds=[1-9][0-9]{{3,6}}\$)?{_SALT}\$[./0-9A-Za-z]"
 SCHEMES = {
     "ARGON2ID": (rf"\$argon2id{_ARGON2}", "$argon2id$v=19$m=…,t=…,p=…$ with salt and digest"),
     "ARGON2I": (rf"\$argon2i{_ARGON2}", "$argon2i$v=19$m=…,t=…,p=…$ with salt and digest"),
-    "BLF-CRYPT": (r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./0-9A-Za-z]{53}", "$2y$, a cost, and 53 characters"),
-    "SHA512-CRYPT": (rf"\$6{_SHA2}{{86}}", "$6$, a salt, and 86 characters"),
-    "SHA256-CRYPT": (rf"\$5{_SHA2}{{43}}", "$5$, a salt, and 43 characters"),
+    "BLF-CRYPT": (
+        r"\$2[aby]\$(?:0[4-9]|1[0-7])\$[./0-9A-Za-z]{21}[.Oeu][./0-9A-Za-z]{30}[.CGKOSWaeimquy26]",
+        "$2y$, a cost of 04 to 17, and 53 characters",
+    ),
+    "SHA512-CRYPT": (rf"\$6{_SHA2}{{85}}[./01]", "$6$, a salt, and 86 characters"),
+    "SHA256-CRYPT": (rf"\$5{_SHA2}{{42}}[./0-9A-D]", "$5$, a salt, and 43 characters"),
 }
+ARGON2_MEMORY = 196608  # KiB; Dovecot's process for logins has 256 MiB in all (default_vsz_limit)
 PASSPHRASE_LENGTH = 12  # characters at least
 MESSAGE_SIZES = (65536, 2**63 - 1)  # bytes; RFC 5321 4.5.3.1.7: at least 64K octets; Postfix: a long
 MESSAGE_SIZE = 52428800  # bytes
@@ -263,12 +274,13 @@ def _vpn_network(at: Place, value: object) -> IPNetwork | None:
 
 
 def _interface(at: Place, value: object) -> str:
-    """A name that the kernel takes for a network interface: dev_valid_name() in net/core/dev.c."""
     instead = 'write a name such as "wg0"'
     if not isinstance(value, str):
         at.refuse(value, f"is {kind(value)}, not the name of an interface", instead)
-    elif not re.fullmatch(r"[!-~]{1,15}", value) or re.search("[/:]", value) or value in (".", ".."):
-        at.refuse(value, "is not the name of an interface (1 to 15 characters, no space, slash or colon)", instead)
+    elif not _inventory.is_interface(value):
+        at.refuse(
+            value, "is not the name of an interface (1 to 15 characters, letters, digits and _ . = + - only)", instead
+        )
     return str(value)
 
 
@@ -552,12 +564,16 @@ def _final_targets(at: Place, aliases: Mapping[str, Iterable[str]]) -> dict[str,
 
 
 def _password_hashes(
-    members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place], mailboxes: Collection[str]
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, Place],
+    mailboxes: Collection[str],
+    stores: Collection[str],
 ) -> None:
     """Each mailbox has a hash, and nobody else. Names keys, never a value, and no key that is not an address."""
     make = "make one with `doveadm pw -s BLF-CRYPT`"
     example = f'write {{mailbox: "{{SCHEME}}hash"}}; {make}'
-    place, value = _inventory.secret(members, hosts, at, HASHES, bool(mailboxes), example)
+    place, value = _inventory.secret(members, hosts, at, HASHES, stores if mailboxes else (), example)
     if value is None:
         return
     seen = set()
@@ -587,7 +603,12 @@ def _why_no_hash(value: object) -> str:
     if match is None or match[1] not in SCHEMES:
         return "is not a password hash of a scheme among " + ", ".join(SCHEMES)
     pattern, words = SCHEMES[match[1]]
-    return "" if re.fullmatch(pattern, match[2]) else f"is not a hash of its scheme {match[1]}, which is {words}"
+    body = re.fullmatch(pattern, match[2])
+    if body is None or int(body.groupdict().get("memory", 8)) < 8 * int(body.groupdict().get("lanes", 1)):
+        return f"is not a hash of its scheme {match[1]}, which is {words}"
+    if int(body.groupdict().get("memory", 8)) > ARGON2_MEMORY:
+        return f"takes more memory (m=) than Dovecot has for a login, which is {ARGON2_MEMORY} KiB"
+    return ""
 
 
 def _passphrase(at: Place, value: object) -> None:
@@ -597,6 +618,19 @@ def _passphrase(at: Place, value: object) -> None:
         at.note(f"is {kind(value)}, not a string", instead)
     elif len(value) < PASSPHRASE_LENGTH or not value.isprintable():
         at.note(f"is shorter than {length}, or has a line break", instead)
+
+
+def _passphrases(members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place]) -> None:
+    """One CA issues to all hosts, so all have the same."""
+    having = [host for host in members if CA_PHRASE in hosts[host]]
+    once = "write it once, in group_vars/all"
+    for host in members if having else ():
+        if host not in having:
+            at[host][CA_PHRASE].note(f"is missing, but is on host {having[0]}", once)
+        elif host == having[0]:
+            _passphrase(at[host][CA_PHRASE], hosts[host][CA_PHRASE])
+        elif hosts[host][CA_PHRASE] != hosts[having[0]][CA_PHRASE]:
+            at[host][CA_PHRASE].note(f"is not the same as on host {having[0]}", once)
 
 
 def _delimiter(at: Place, value: object) -> str:
@@ -894,18 +928,19 @@ def parts(
     exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
     keeper = _keeper(groups, members, problems)
     mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
-    _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]))
-    for host in members:
-        if CA_PHRASE in variables[host]:
-            _passphrase(places[host][CA_PHRASE], variables[host][CA_PHRASE])
-    _outgoing.check_passwords(list(members), variables, places, mail["logins"])
+    by_group = {group: [host for host in members if members[host] == group] for group in (GATEWAYS, STORES)}
+    _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]), by_group[STORES])
+    _passphrases(list(members), variables, places)
+    _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
-    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"])
+    _dns_variables.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
+    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
     for host, group in members.items():
-        if group == GATEWAYS and _checks.FORWARDING in variables[host]:
+        if _checks.FORWARDING in variables[host]:
             at = places[host][_checks.FORWARDING]
-            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], mail["dns_lists"], keyed)
+            asked = mail["dns_lists"] if group == GATEWAYS else []  # by this host's resolver
+            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], asked, keyed)
         for name in SSH_PORTS:
             if name in variables[host]:
                 _ssh_port(places[host][name], variables[host][name], group, mail["ports"])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
@@ -110,11 +110,12 @@ def check_passwords(
     hosts: Mapping[str, Mapping[str, Any]],
     at: Mapping[str, _inventory.Place],
     known: Mapping[str, Any],
+    gateways: Collection[str],
 ) -> None:
     """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows a password."""
     make = "make one with `openssl rand -base64 24`"
     example = f"write {{login: password}}; {make}"
-    place, value = _inventory.secret(members, hosts, at, PASSWORDS, bool(known), example)
+    place, value = _inventory.secret(members, hosts, at, PASSWORDS, gateways if known else (), example)
     if value is None:
         return
     seen = set()

@@ -38,7 +38,7 @@ def site(gateways: int, domains: int) -> dict[str, Any]:
                 "mail_postmaster": f"alice@{names[0]}",
                 "mail_clear_secrets": True,
                 "mail_unrouted_addresses": True,
-                "vault_mail_password_hashes": {f"alice@{name}": "{BLF-CRYPT}$2b$10$" + "x" * 53 for name in names},
+                "vault_mail_password_hashes": {f"alice@{name}": "{BLF-CRYPT}$2b$10$" + "u" * 53 for name in names},
             },
             "children": {
                 "mail_gateways": {

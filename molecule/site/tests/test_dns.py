@@ -58,7 +58,7 @@ class Site:
                  "stage": "signing", "since": "2026-11-01T00:00:00Z", "public": public_key(kind)}
                 for number in (1, 2) for kind, suffix in (("rsa", ""), ("ed25519", "-ed"))
             ],
-            "vault_mail_password_hashes": {f"dora@{ZONE}": "{BLF-CRYPT}$2b$05$" + "x" * 53},
+            "vault_mail_password_hashes": {f"dora@{ZONE}": "{BLF-CRYPT}$2b$05$" + "u" * 53},
             "vault_mail_tsig_keys": vault["vault_mail_tsig_keys"],
             "dns_directory": str(folder / "dns"),
             "dns_resolvers": [self.ns.lab_address4],

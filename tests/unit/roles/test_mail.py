@@ -13,7 +13,7 @@ SITE = {
     "mail_mailboxes": ["alice@example.org"],
     "mail_postmaster": "alice@example.org",
     "mail_unrouted_addresses": True,
-    "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "x" * 53},
+    "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "u" * 53},
 }
 HOSTS = {
     "mx1.example.org": {"mail_ipv4": "203.0.113.11", "mail_vpn_address": "10.8.0.11"},

@@ -21,7 +21,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible_collections.gatehouse.mail.plugins.filter import model as filter_model
 
-HASH = "{BLF-CRYPT}$2y$05$hunter2" + "x" * 46
+HASH = "{BLF-CRYPT}$2y$05$hunter2" + "u" * 46
 INVENTORY = """
 all:
   vars:

@@ -29,7 +29,7 @@ VARIABLES = {
     "mail_mailboxes": ["alice@example.org"],
     "mail_postmaster": "alice@example.org",
     "mail_unrouted_addresses": True,
-    "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "x" * 53},
+    "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "u" * 53},
 }
 GATEWAYS = {f"mx{n}.example.org": {"mail_ipv4": f"198.51.100.{n}", "mail_vpn_address": f"10.99.0.{n}"} for n in (1, 2)}
 STORES = {"store.example.org": {"mail_vpn_address": "10.99.0.31"}}

@@ -33,8 +33,8 @@ def names(options, path=""):
 
 def test_kinds_and_ranges_are_those_of_variables_that_there_are():
     there = set(names(OPTIONS))
-    for table in (_arguments.KINDS, _arguments.RANGES, _arguments.WORDS, _arguments.VALUES):
-        assert set(table) - there == set()
+    for table in (_arguments.KINDS, _arguments.RANGES, _arguments.WORDS, _arguments.VALUES, _arguments.KEYS):
+        assert {name.removesuffix(".*") for name in table} - there == set()
 
 
 def test_every_default_of_a_role_is_what_it_may_be():
@@ -104,6 +104,32 @@ BAD = {
     "nothing for a string": ({"platform_mail_log": None}, "null is empty, not a string"),
     "an empty path": ({"platform_mail_log": ""}, '"" is empty'),
     "a relative path": ({"platform_mail_log": "mail.log"}, '"mail.log" is not an absolute path'),
+    "a quote in a path": ({"platform_mail_log": '/x"y'}, "is not an absolute path"),
+    "a number for an address": ({"greylist_listen": 60000}, "60000 is not an address and a port"),
+    "a mapping without what a role reads": (
+        {"postfix_milter_chains": {"smtp": [], "local": []}},
+        ".submission: is missing; write all of smtp, submission, local",
+    ),
+    "a number for a path": (
+        {"opendkim_inventory_file": 1.5},
+        "1.5 is a number with a point, not a string; write a path",
+    ),
+    "a mapping without lists": ({"postfix_access": {"clients": None, "senders": [], "recipients": []}}, "not a list"),
+    "an alias without a target": ({"postfix_virtual_alias_maps": {"a@b.example": []}}, "[] is an empty list; write at"),
+    "an alias for nothing": ({"postfix_virtual_alias_maps": {"a@b.example": None}}, "null is empty, not a list"),
+    "a recipient with a space": ({"postfix_relay_recipients": ["a b"]}, '[0]: "a b" holds white space'),
+    "a login without a realm": ({"sasl_logins": ["alice"]}, '[0]: "alice" is not a login; write it in full'),
+    "a network for a policy service": ({"postfix_greylist": "0.0.0.0/0"}, "is not where a policy service listens"),
+    "no socket": (
+        {"opendkim_sockets": {"opendkim": "x", "opendkim-ed25519": "inet:1@::1"}},
+        '"x" is not where a milter',
+    ),
+    "a quote in a socket": ({"clamav_milter_socket": 'local:/run/x"y'}, "is not where a milter listens"),
+    "a quote in a URL": ({"public_suffix_list_url": 'https://x.example/"'}, "is not a URL"),
+    "a quote in an interface": ({"firewall_vpn_interface": 'wg"0'}, "is not the name of an interface"),
+    "a key that is no string": ({"postfix_parameters": {(1, 2): "x"}}, "(1, 2) is no key of it; write keys in quotes"),
+    "a key with a space": ({"postfix_parameters": {"a b": "x"}}, '"a b" is no key of it'),
+    "half a character": ({"clamav_milter_reject_msg": "\ud800"}, "a lone surrogate"),
     "a line break": ({"clamav_milter_reject_msg": "x\nOnInfected Accept"}, "holds a line break"),
     "yes without quotes": (
         {"clamav_concurrent_database_reload": True},

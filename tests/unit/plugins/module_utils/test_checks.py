@@ -157,7 +157,7 @@ def keyed(keys):
     problems = []
     lists = _checks.dns_lists(Place(problems, ""), ["zen.spamhaus.org", KEYED, "list.dnswl.org"], False)
     at = {"mx1": Place(problems, "host mx1")}
-    return _checks.keyed_zones(["mx1"], {"mx1": {"vault_mail_dns_list_keys": keys}}, at, lists), problems
+    return _checks.keyed_zones(["mx1"], {"mx1": {"vault_mail_dns_list_keys": keys}}, at, lists, ["mx1"]), problems
 
 
 def test_a_key_makes_another_name_of_a_list():
@@ -275,6 +275,12 @@ BAD_RULES = {
     ),
     "foreign": ({"recipients": [{"match": "a@example.net", "then": "refuse"}]}, "is in no domain of ours"),
     "no words": ({"recipients": [{"match": "a@example.org", "then": "refuse", "reason": " "}]}, '" " is no reason'),
+    "a sign": ({"senders": [{"match": "a@b.example", "then": "refuse", "reason": "-1"}]}, "has no word"),
+    "a code": ({"senders": [{"match": "a@b.example", "then": "refuse", "reason": "5.7.1"}]}, "has no word"),
+    "a space at its end": (
+        {"senders": [{"match": "a@b.example", "then": "refuse", "reason": "no "}]},
+        '"no " is no reason',
+    ),
     "two lines": ({"senders": [{"match": "a@b.example", "then": "refuse", "reason": "a\nb"}]}, "is no reason"),
     "a reply over 512 octets": (
         {"senders": [{"match": "a@b.example", "then": "refuse", "reason": "x" * 179}]},

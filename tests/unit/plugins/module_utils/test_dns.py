@@ -54,7 +54,7 @@ def build(gateways=None, **site):
         "mail_mailboxes": ["alice@example.org"],
         "mail_postmaster": "alice@example.org",
         "mail_unrouted_addresses": True,
-        "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "x" * 53},
+        "vault_mail_password_hashes": {"alice@example.org": "{BLF-CRYPT}$2y$05$" + "u" * 53},
         **site,
     }
     gateways = GATEWAYS if gateways is None else gateways

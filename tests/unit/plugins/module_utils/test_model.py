@@ -16,8 +16,8 @@ import yaml
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _model
 
 GROUPS = {"mail_gateways": ["mx1.example.org", "mx2.example.org"], "mail_stores": ["store.example.org"]}
-BCRYPT = "{BLF-CRYPT}$2y$05$" + "x" * 53
-ARGON2ID = "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$" + "c2FsdHNhbHRzYWx0" + "$" + "x" * 43
+BCRYPT = "{BLF-CRYPT}$2y$05$" + "u" * 53
+ARGON2ID = "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$" + "c2FsdHNhbHRzYWx0" + "$" + "x" * 42 + "w"
 HASHES = {
     "alice@example.org": "{BLF-CRYPT}$2y$05$wX4aIJm9Tr2fBzkHnY1fHeE3t0vUuM2Gk5cCkqL9sYbq0pXj7dZ8K",
     "bob@example.org": "{SHA512-CRYPT}$6$rounds=5000$saltsalt$" + "Zm9v" * 21 + "./",
@@ -366,6 +366,12 @@ BAD_VALUES = {
         "not the name of an interface",
         "wg0",
     ),
+    "interface with a quote": (
+        mx1(mail_vpn_interface='wg"0'),
+        r'mail_vpn_interface: "wg\"0"',
+        "not the name of an interface",
+        "wg0",
+    ),
     "interface too long": (
         mx1(mail_vpn_interface="w" * 16),
         f'mail_vpn_interface: "{"w" * 16}"',
@@ -492,7 +498,7 @@ BAD_VALUES = {
     "hash with a colon": (
         hashes(alice="{BLF-CRYPT}hunter2:0:0"),
         'vault_mail_password_hashes["alice@example.org"]: is not a hash of its scheme BLF-CRYPT',
-        "$2y$, a cost, and 53 characters",
+        "$2y$, a cost of 04 to 17, and 53 characters",
         "doveadm pw",
     ),
     "hash with a line feed": (
@@ -657,6 +663,22 @@ def test_hashes_may_be_known_to_the_store_alone():
     assert _model.build(*inventory(changes)) == _model.build(*inventory())
 
 
+@pytest.mark.parametrize(
+    "secret, value, host",
+    [
+        ("vault_mail_password_hashes", HASHES, "store.example.org"),
+        ("vault_mail_login_passwords", {"alice@example.org": "correct horse battery"}, "mx2.example.org"),
+        ("vault_mail_dns_list_keys", {"zen.spamhaus.org": "hunter2hunter2"}, "mx2.example.org"),
+        ("vault_mail_ca_passphrase", "correct horse battery", "store.example.org"),
+    ],
+)
+def test_a_secret_is_on_every_host_that_reads_it(secret, value, host):
+    site_wide = {"mail_logins": {"alice@example.org": "alice@example.org"}} if "login" in secret else {}
+    (problem,) = problems_of({"all": {**site_wide, secret: value}, host: {secret: ...}})
+    assert problem.startswith(f"host {host}: {secret}: is missing, but is on host m")
+    assert _model.build(*inventory({"all": {**site_wide, secret: value}}))
+
+
 def test_a_store_has_no_preference():
     (problem,) = problems_of({"store.example.org": {"mail_preference": 10}})
     assert problem.startswith("host store.example.org: mail_preference: 10 is for gateways only")
@@ -724,6 +746,16 @@ def test_ssh_s_port_is_none_of_ours(host, port, name, variable):
 
 def test_ssh_may_have_a_port_that_this_host_does_not_listen_on():
     assert _model.build(*inventory({"mx1.example.org": {"ansible_port": 993}})) == _model.build(*inventory())
+
+
+@pytest.mark.parametrize("value", [{}, None, "192.0.2.53", ["dns.example.net"]], ids=str)
+def test_a_store_s_resolver_is_looked_at_as_well(value):
+    (problem,) = problems_of({"store.example.org": {"unbound_forward_addresses": value}})
+    assert problem.startswith("host store.example.org: unbound_forward_addresses")
+
+
+def test_a_store_asks_no_list_and_may_forward_to_anybody():
+    assert _model.build(*inventory({"store.example.org": {"unbound_forward_addresses": ["9.9.9.9"]}}))
 
 
 def test_ssh_stays_open_somewhere():
@@ -1357,13 +1389,14 @@ def test_a_gateway_taken_out_leaves_no_trace():
 B64 = "A" * 43
 WHOLE_HASHES = {
     "2a": "{BLF-CRYPT}$2a$04$" + "." * 53,
-    "2b": "{BLF-CRYPT}$2b$31$" + "/" * 53,
+    "2b": "{BLF-CRYPT}$2b$17$" + "u" * 53,
     "2y": BCRYPT,
-    "SHA-512": "{SHA512-CRYPT}$6$salt$" + "x" * 86,
-    "SHA-512 with rounds": "{SHA512-CRYPT}$6$rounds=656000$saltsaltsaltsalt$" + "x" * 86,
-    "SHA-256": "{SHA256-CRYPT}$5$salt$" + "x" * 43,
+    "SHA-512": "{SHA512-CRYPT}$6$salt$" + "x" * 85 + "1",
+    "SHA-512 with rounds": "{SHA512-CRYPT}$6$rounds=656000$saltsaltsaltsalt$" + "x" * 85 + "/",
+    "SHA-256": "{SHA256-CRYPT}$5$salt$" + "x" * 42 + "D",
     "Argon2id": ARGON2ID,
     "Argon2i": "{ARGON2I}$argon2i$v=19$m=4096,t=3,p=1$" + "A" * 22 + "$" + B64,
+    "Argon2id of four lanes": "{ARGON2ID}$argon2id$v=19$m=196608,t=3,p=4$" + "A" * 22 + "$" + B64,
 }
 NO_HASHES = {
     "a password behind a scheme": "{BLF-CRYPT}hunter2hunter2",
@@ -1380,6 +1413,17 @@ NO_HASHES = {
     "Argon2 without its digest": ARGON2ID.rpartition("$")[0],
     "Argon2 without parameters": "{ARGON2ID}$argon2id$v=19$" + "A" * 22 + "$" + B64,
     "a space at the end": BCRYPT + " ",
+    "a last character that no digest has": BCRYPT[:-1] + "x",
+    "a salt that no one has": "{BLF-CRYPT}$2y$05$" + "x" * 22 + "u" * 31,
+    "a cost that no login waits for": "{BLF-CRYPT}$2y$18$" + "u" * 53,
+    "SHA-512 with a foreign end": "{SHA512-CRYPT}$6$salt$" + "x" * 86,
+    "SHA-256 with a foreign end": "{SHA256-CRYPT}$5$salt$" + "x" * 43,
+    "a salt that crypt refuses": "{SHA512-CRYPT}$6$sa;lt$" + "x" * 85 + "1",
+    "rounds that no login waits for": "{SHA512-CRYPT}$6$rounds=99999999$salt$" + "x" * 85 + "1",
+    "Argon2 cut short by one": ARGON2ID[:-1],
+    "Argon2 longer by one": ARGON2ID + "x",
+    "Argon2 with a foreign end": ARGON2ID[:-1] + "x",
+    "Argon2 with less memory than lanes": "{ARGON2ID}$argon2id$v=19$m=8,t=3,p=4$" + "A" * 22 + "$" + B64,
 }
 
 
@@ -1395,6 +1439,11 @@ def test_a_hash_that_no_one_can_use_is_refused_by_address_and_scheme(value):
     place = 'host mx1.example.org: vault_mail_password_hashes["alice@example.org"]: '
     assert problem.startswith(f"{place}is not a hash of its scheme {scheme}, which is $")
     assert value.partition("}")[2] not in problem
+
+
+def test_a_hash_that_takes_more_memory_than_a_login_has_is_refused():
+    (problem,) = problems_of(hashes(alice="{ARGON2ID}$argon2id$v=19$m=262144,t=1,p=1$" + "A" * 22 + "$" + B64))
+    assert "takes more memory (m=) than Dovecot has for a login" in problem
 
 
 @pytest.mark.parametrize("value, why", [(12345678901234, "is an integer, not a string"), (True, "is a boolean"),

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _model, _outgoing
 
 PASSWORD = "a password of the test"
-HASH = "{BLF-CRYPT}$2b$10$" + "x" * 53
+HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
 PUBLIC = "ERijMbvo6AxCXHGccCqD/KD18LJ4b7iDQ+Jc/qrTdeQ="
 
 
