@@ -105,8 +105,9 @@ def _registered() -> set[str]:
 
 
 # Of modules of ours, what they would say of arguments without a host.
-def _table(arguments: Mapping[str, Any]) -> None:
-    _postmap.check(_postmap.entries_of(arguments["entries"]), _postmap.Form(arguments["type"]))
+def _tables(arguments: Mapping[str, Any]) -> None:
+    for table in arguments.get("tables", [arguments]):
+        _postmap.check(_postmap.entries_of(table["entries"]), _postmap.Form(table["type"]))
 
 
 def _users(arguments: Mapping[str, Any]) -> None:
@@ -124,7 +125,7 @@ def _labels(arguments: Mapping[str, Any]) -> None:
         _semanage.port_key(str(port["port"]), port["proto"])
 
 
-JUDGES = {"postmap": _table, "saslpasswd2": _users, "firewalld_zones": _zones, "semanage": _labels}
+JUDGES = {"postmap": _tables, "saslpasswd2": _users, "firewalld_zones": _zones, "semanage": _labels}
 
 
 def _check(source: str, text: str) -> None:
