@@ -243,11 +243,7 @@ def test_a_mailbox_goes(lab, mail, wait, inventory, procedure, as_it_was):
         page.play("site")
         page.play("site")
         gateway.out("postqueue", "-f")  # who has waited for minutes waits for minutes more
-        wait(
-            lambda: all("550 5.1.1" in why for why in queued_for(gateway, BOB).values()),
-            60,
-            "the mail host's no to both",
-        )
+        wait(lambda: all("550 5.1.1" in why for why in queued_for(gateway, BOB).values()), 60, "the mail host's no")
         said, _other = page.on(lab.gateways, "postqueue -p")
         assert said.count("550 5.1.1") == 2
         requeued, deleted = queued_for(gateway, BOB)
@@ -517,7 +513,7 @@ def test_a_domain_moves_to_another_mail_host(lab, mail, wait, inventory, procedu
 
 
 def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
-    gateway, store = lab.gateways[0], lab.store
+    gateway, store = lab["mx2.example.org"], lab.store  # Debian has qshape with Postfix
     store.out("systemctl", "stop", "stunnel@lmtp")
     number = mail.send(gateway.mail_ipv4, BOB)
     wait(lambda: any(queued_for(gateway, BOB).values()), 60, "a first try")
