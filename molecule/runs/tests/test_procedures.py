@@ -1,0 +1,667 @@
+"""The procedures of docs/operations.md and docs/dns.md, word by word: the page is the script.
+
+A test names a section, and runs its commands in their order where the text says that they run. What stands between the
+commands, such as a change of the inventory, the test does. A command that it leaves out fails it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import inspect
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+ROOT = Path(__file__).resolve().parents[3]
+BOB, ALICE = "bob@example.org", "alice@example.org"
+EMPTY = "Mail queue is empty"
+
+
+# The reader
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading of a page, up to the next heading of whatever level."""
+    found = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, f"{len(found)} sections {heading}"
+    return found[0]
+
+
+def commands(text: str) -> list[str]:
+    """The indented lines of a section, without their comments. Text within a list has less than four spaces; what
+    stands between fences is for a file."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
+    return [re.sub(r"\s+# .*", "", line).strip() for line in lines]
+
+
+def replaced(command: str, names: dict[str, str]) -> str:
+    """The command with what stands for something of the reader's own replaced, at one go."""
+    return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], command)
+
+
+def test_the_reader_takes_commands_in_order_and_no_text():
+    text = "Text `x`.\n\n    one -a 'b'      # why\n\n1. Text,\n   more text:\n\n       two\n\n```\na:\n    b: 1\n```\n"
+    page = f"# A\n\n    no\n\n## B\n\n{text}\n### C\n\n    three\n"
+    assert commands(section(page, "B")) == ["one -a 'b'", "two"]
+    assert replaced("copy mx1 to mx2", {"mx1": "mx2", "mx2": "mx3"}) == "copy mx2 to mx3"
+
+
+def test_every_section_with_commands_has_its_test():
+    pages = [(ROOT / f"docs/{page}.md").read_text() for page in ("operations", "dns")]
+    headings = [heading for page in pages for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)]
+    texts = {heading: section(page, heading) for page in pages for heading in headings if f"# {heading}\n" in page}
+    listed = dict(re.findall(r"^\| (.*) \| `(test_\w+)`", (ROOT / "docs/design.md").read_text(), re.MULTILINE))
+    assert set(listed) == {heading for heading, text in texts.items() if commands(text)}
+    for heading, test in listed.items():
+        assert f'procedure("{heading}"' in inspect.getsource(globals()[test])
+
+
+# The runner
+
+
+class Inventory:
+    """A copy of the lab's inventory that a test may edit, and that goes on with the lab's state."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.folder = folder
+        shutil.copytree(ROOT / "inventories/lab", folder)
+        # After lab.yml in the order of the alphabet, so it counts.
+        (folder / "group_vars/all/state.yml").write_text(json.dumps({"lab_state": str(state)}))
+
+    @contextlib.contextmanager
+    def edit(self, name: str = "group_vars/all/mail.yml") -> Iterator[Any]:
+        file = self.folder / name
+        content = yaml.safe_load(file.read_text())
+        yield content
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    @contextlib.contextmanager
+    def hosts(self, group: str) -> Iterator[Any]:
+        with self.edit("hosts.yml") as content:
+            yield content["all"]["children"][group]["hosts"]
+
+
+class Procedure:
+    """A section of a page, whose commands are run one after the other."""
+
+    def __init__(self, lab: Any, inventory: Inventory, page: str, heading: str, names: dict[str, str]) -> None:
+        self.lab, self.inventory = lab, inventory
+        self.names = {"inventories/mysite": str(inventory.folder), " --ask-vault-pass": "", **names}
+        self.left = commands(section((ROOT / f"docs/{page}.md").read_text(), heading))
+
+    def take(self, beginning: str) -> str:
+        """The next command of the page, which begins so."""
+        assert self.left, f"the page has no more commands, so none that begins with {beginning}"
+        command = replaced(self.left.pop(0), self.names)
+        assert command.startswith(beginning), command
+        print(f"  {command}")
+        return command
+
+    def play(self, playbook: str) -> list[dict[str, Any]]:
+        """Run the next command, that playbook; nothing fails. Its results."""
+        program, option, inventory, *arguments = shlex.split(self.take("ansible-playbook"))
+        assert (program, option, inventory) == ("ansible-playbook", "-i", str(self.inventory.folder))
+        assert arguments[0] == f"playbooks/{playbook}.yml"
+        started = time.monotonic()
+        results = self.lab.playbook(*arguments, inventory=self.inventory.folder)
+        print(f"    {time.monotonic() - started:.0f} s")
+        assert [result for result in results if result.get("failed") or result.get("unreachable")] == []
+        return results
+
+    def on(self, hosts: list[Any], beginning: str, check: bool = True) -> list[str]:
+        """Run the next command as root on these hosts; what each says."""
+        command = self.take(beginning)
+        return [host.run("bash", "-c", command, check=check).stdout for host in hosts]
+
+    def on_controller(self, beginning: str) -> str:
+        """Run the next command on this machine, with nothing of what molecule tells Ansible's programs."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE"))
+        }
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", self.take(beginning)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+        return result.stdout
+
+
+@pytest.fixture
+def inventory(tmp_path, state) -> Inventory:
+    return Inventory(tmp_path / "mysite", state)
+
+
+@pytest.fixture
+def procedure(lab, inventory):
+    """procedure(heading, page=, names): the section as a Procedure; at the end none of its commands is left."""
+
+    @contextlib.contextmanager
+    def read(heading: str, page: str = "operations", **names: str) -> Iterator[Procedure]:
+        print(f"\n{heading}")
+        found = Procedure(lab, inventory, page, heading, names)
+        yield found
+        assert found.left == [], f"commands of {heading} that the test did not run"
+
+    return read
+
+
+def site(lab, *arguments):
+    """The lab's own inventory again."""
+    results = lab.playbook("playbooks/site.yml", *arguments)
+    assert [result for result in results if result.get("failed")] == []
+
+
+@pytest.fixture
+def mailboxes_as_before(lab):
+    """Afterwards the lab has the mailboxes of its inventory, and they are where it says."""
+    yield
+    site(lab, "--tags", "dovecot,greylist,postfix")
+
+
+class Stream:
+    """A mail each second from one client on the internet, whose Postfix follows MX records and tries again."""
+
+    def __init__(self, mail: Any) -> None:
+        self.mail, self.ids, self.over = mail, [], threading.Event()
+        self.before = set(mail.bounced())
+
+    def send(self) -> None:
+        while not self.over.wait(1):
+            self.ids += self.mail.queue(1, BOB)
+
+    def arrives(self, wait: Any, store: Any) -> None:
+        """Each mail is in the mailbox once, and nothing was returned."""
+
+        def there() -> dict[str, int]:
+            command = ["doveadm", "-f", "tab", "fetch", "-u", BOB, "hdr.message-id", "mailbox", "INBOX"]
+            found = store.run(*command, check=False).stdout.split()
+            return {number: found.count(number) for number in self.ids}
+
+        wait(lambda: all(there().values()), 120, f"each of {len(self.ids)} mails")
+        assert set(there().values()) == {1}
+        assert set(self.mail.bounced()) - self.before == set()
+        print(f"  {len(self.ids)} mails: 0 lost, 0 twice, 0 bounced")
+
+
+@contextlib.contextmanager
+def a_mail_each_second(mail) -> Iterator[Stream]:
+    stream = Stream(mail)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(stream.send)
+        try:
+            yield stream
+        finally:
+            stream.over.set()
+        sending.result()
+
+
+def emptied(gateway, wait):
+    wait(lambda: EMPTY in gateway.out("postqueue", "-p"), 120, f"the queue of {gateway.name}")
+
+
+def queued_for(gateway, address):
+    """{queue id: why it waits} of the mail for an address."""
+    return {
+        message["queue_id"]: recipient.get("delay_reason", "")
+        for message in gateway.queue()
+        for recipient in message["recipients"]
+        if recipient["address"] == address
+    }
+
+
+# The procedures
+
+
+@pytest.mark.stress
+def test_a_mailbox_goes(lab, mail, wait, inventory, procedure, mailboxes_as_before):
+    """Two mails wait for it; one of them is given to somebody else, the other is deleted."""
+    gateway, store = lab.gateways[0], lab.store
+    before = set(mail.bounced())
+    store.out("systemctl", "stop", "stunnel@lmtp")
+    ids = [mail.send(gateway.mail_ipv4, BOB) for _number in range(2)]
+    wait(lambda: all(queued_for(gateway, BOB).values()) and len(queued_for(gateway, BOB)) == 2, 60, "two mails queued")
+    with inventory.edit() as variables:
+        variables["mail_mailboxes"].remove(BOB)
+        variables["mail_aliases"][BOB] = ALICE
+    with inventory.edit("group_vars/all/vault.yml") as secrets:
+        del secrets["vault_mail_password_hashes"][BOB]
+    with procedure("A mailbox goes") as page:
+        page.play("site")
+        page.play("site")
+        gateway.out("postqueue", "-f")  # who has waited for minutes waits for minutes more
+        wait(lambda: all("550 5.1.1" in why for why in queued_for(gateway, BOB).values()), 60, "the mail host's no")
+        said, _other = page.on(lab.gateways, "postqueue -p")
+        assert said.count("550 5.1.1") == 2
+        requeued, deleted = queued_for(gateway, BOB)
+        page.names["QUEUE_ID"] = requeued
+        page.on([gateway], f"postsuper -r {requeued}")
+        page.names["QUEUE_ID"] = deleted
+        page.on([gateway], f"postsuper -d {deleted}")
+    emptied(gateway, wait)
+    assert sorted(len(mail.copies(ALICE, number)) for number in ids) == [0, 1]
+    assert set(mail.bounced()) == before
+
+
+# The lab's hosts are from one image, and its keys come with it.
+OTHER_KEY = """
+rm /etc/ssh/ssh_host_*
+ssh-keygen -A
+systemctl restart ssh || systemctl restart sshd
+"""
+
+
+@pytest.mark.stress
+def test_a_gateway_is_rebuilt(lab, mail, wait, submit, received, verifies, message, inventory, procedure, state,
+                                published):  # fmt: skip
+    """ssh knows the host by its name and refuses another key, as on a real controller."""
+    gateway, known = lab["mx2.example.org"], inventory.folder / "known_hosts"
+    with inventory.edit("group_vars/lab.yml") as variables:
+        variables["ansible_ssh_common_args"] = (
+            f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={known}"
+            f" -o HostKeyAlias={{{{ inventory_hostname }}}} -o ControlPath={state}/%C -o LogLevel=ERROR"
+        )
+    key = gateway.out("cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+    known.write_text(f"{gateway.name} {key}")
+    forget = {"ssh-keygen": f"ssh-keygen -f {known}"}
+    with a_mail_each_second(mail) as stream, procedure("A gateway is rebuilt", mx1="mx2", **forget) as page:
+        page.on([gateway], "firewall-cmd --zone=internet --remove-port=25/tcp")
+        page.on([gateway], "postqueue -f")
+        wait(lambda: EMPTY in gateway.out("postqueue", "-p"), 120, "its queue")
+        assert page.on([gateway], "postqueue -p") == [f"{EMPTY}\n"]
+        subprocess.run(["podman", "rm", "--force", "--time=0", gateway.container], check=True, timeout=60)
+        create = lab.playbook("molecule/shared/create.yml")
+        assert [result for result in create if result.get("failed")] == []
+        gateway.out("sh", "-c", OTHER_KEY)
+        assert gateway.out("cat", "/etc/ssh/ssh_host_ed25519_key.pub") != key
+        page.on_controller("ssh-keygen")
+        page.play("rotate_dkim")
+        page.play("site")
+    stream.arrives(wait, lab.store)
+    mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+    signed_by(gateway, submit, received, verifies, message)
+
+
+def signed_by(gateway, submit, received, verifies, message):
+    """Mail goes out through the gateway, and both of its signatures verify by what DNS says."""
+    mark = f"<{time.time_ns()}@example.org>"
+    ((code, said),) = submit(gateway, [message(mark, [f"From: {ALICE}"])])
+    assert code == 250, said
+    text = received([mark])[mark]
+    assert text.count(b"DKIM-Signature:") == 2
+    assert verifies(text, 0)
+    assert verifies(text, 1)
+
+
+# Not in what firewalld keeps of its former files.
+TRACES = "grep -rlwE --exclude='*.old' '{}' /etc /var/lib/unbound /var/lib/postfix 2> /dev/null || true"
+
+
+@pytest.mark.stress
+def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies, message, inventory, procedure, state,
+                                    published):  # fmt: skip
+    """A third MX, by one line; for a while all mail comes by it alone, since the others prefer it."""
+    first, ns = lab.gateways[0], lab["ns.example.net"]
+    zones = ["example.org", ns.lab_reverse_zones[0], ns.lab_reverse_zones[2]]
+    name, container = "mx3.example.org", f"{first.container.removesuffix('mx1')}mx3"
+    words = f"mx3|{ns.lab_internet4}.13|{ns.lab_internet6}::13|{ns.lab_vpn4}.13".replace(".", r"\.")
+
+    def served():
+        own = ("SOA", "RRSIG", "NSEC", "NSEC3", "DNSKEY", "CDS", "CDNSKEY")
+        lines = [line.split(maxsplit=4) for zone in zones for line in ns.out("knotc", "zone-read", zone).splitlines()]
+        return {(owner, kind, data) for _zone, owner, _ttl, kind, data in lines if kind not in own}
+
+    def traces(hosts):
+        return {host.name: host.out("bash", "-c", TRACES.format(words)).splitlines() for host in hosts}
+
+    others = [*lab.gateways, lab.store]
+    before = served()
+    assert [files for files in traces(others).values() if files] == []
+    with inventory.hosts("mail_gateways") as hosts:
+        hosts[name] = {
+            "mail_ipv4": "{{ lab_internet4 }}.13", "mail_ipv6": "{{ lab_internet6 }}::13",
+            "mail_vpn_address": "{{ lab_vpn4 }}.13", "mail_preference": 5,
+            "lab_container": "mx3", "lab_image": "debian12",
+        }  # fmt: skip
+    create = lab.playbook("molecule/shared/create.yml", inventory=inventory.folder)
+    assert [result for result in create if result.get("failed")] == []
+    mx3 = type(first)(name, json.loads((state / "lab.json").read_text())["hosts"][name])
+    try:
+        with a_mail_each_second(mail) as stream:
+            with procedure("A gateway is new") as page:
+                page.play("site")
+                page.play("dns")
+            assert all(traces(others).values())
+            signed_by(mx3, submit, received, verifies, message)
+            taken = mail.queue(20, BOB)
+            wait(lambda: all(mail.arrived(taken).values()), 60, "mail by the new gateway")
+            assert [number for number in taken if number not in mx3.mail_log()] == []
+            assert [number for host in lab.gateways for number in taken if number in host.mail_log()] == []
+            with procedure("A gateway leaves") as page:
+                with inventory.hosts("mail_gateways") as hosts:
+                    hosts[name]["mail_retiring"] = True
+                page.play("dns")
+                wait_for_ttl()
+                page.on([mx3], "firewall-cmd --zone=internet --remove-port=25/tcp")
+                page.on([mx3], "postqueue -f")
+                emptied(mx3, wait)
+                assert page.on([mx3], "postqueue -p") == [f"{EMPTY}\n"]
+                page.on([mx3], "systemctl disable --now postfix")
+                returned = [line for line in mx3.mail_log().splitlines() if "status=bounced" in line]
+                assert returned == []
+                with inventory.hosts("mail_gateways") as hosts:
+                    del hosts[name]
+                page.play("site")
+                said = named(page.play("rotate_dkim"))
+                due = {owner.split(".")[0] for owner, _kind, _data in served() - before}
+                assert due
+                assert all(selector.startswith("mx3") for selector in due)
+                assert {line.split(".")[0] for line in said if line.startswith("mx3")} == due
+                assert traces(others) == {host.name: [] for host in others}
+                wait(lambda: page.lab and ripe(page), 60, "the day from which the keys go")
+                assert [line for line in named(page.play("rotate_dkim")) if line.startswith("mx3")] == []
+        stream.arrives(wait, lab.store)
+        assert served() == before
+    finally:
+        subprocess.run(["podman", "rm", "--force", "--time=0", container], check=True, timeout=60)
+        lab.playbook("molecule/shared/create.yml")
+
+
+def named(results):
+    """What dns.yml, or rotate_dkim.yml by it, says at its end."""
+    return next(result["msg"] for result in results if result["task"] == "Show what differs")
+
+
+def ripe(page):
+    """Whether the retired keys may go, as rotate_dkim.yml itself says in check mode."""
+    results = page.lab.playbook("playbooks/rotate_dkim.yml", "--check", inventory=page.inventory.folder)
+    said = next(result["msg"] for result in results if result["task"] == "Show the next steps")
+    return all("now" in line for line in said if line.startswith("mx3"))
+
+
+def test_the_ca_s_key_gets_another_passphrase(procedure, tmp_path):
+    key, old, new = tmp_path / ".pki/ca.key", "short", "correct horse battery"
+    key.parent.mkdir()
+    command = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-aes256"]
+    subprocess.run([*command, "-pass", f"pass:{old}", "-out", key], check=True, capture_output=True, timeout=60)
+    names = {
+        "-in .pki": f"-passin 'pass:{old}' -passout 'pass:{new}' -in {tmp_path}/.pki",
+        " .pki": f" {tmp_path}/.pki",
+    }
+    with procedure("Its key gets another passphrase", **names) as page:
+        page.on_controller("openssl pkey")
+        page.on_controller("chmod 600")
+        page.take("ansible-vault edit")
+    load_pem_private_key(key.read_bytes(), new.encode())
+    with pytest.raises(ValueError, match="ecrypt|password"):
+        load_pem_private_key(key.read_bytes(), old.encode())
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.stress
+def test_the_ca_is_replaced(lab, mail, wait, inventory, procedure, state, published):
+    """Its key was known to others, so the hosts' keys are made anew, too."""
+    hosts, ours = [*lab.gateways, lab.store], inventory.folder / ".pki"
+    shutil.copytree(state / "pki", ours)
+    with inventory.edit("group_vars/lab.yml") as variables:
+        del variables["certificate_ca_directory"]  # a site's is beside its inventory
+
+    def files():
+        return [host.out("sh", "-c", "cd /etc/pki/gatehouse && sha256sum *.key *.crt").splitlines() for host in hosts]
+
+    before = files()
+    try:
+        with a_mail_each_second(mail) as stream, procedure("The CA is replaced") as page:
+            page.on_controller("mv")
+            page.on(hosts, "rm /etc/pki/gatehouse/*.key")
+            page.play("site")
+            page.on(lab.gateways, "postqueue -f")
+        stream.arrives(wait, lab.store)
+    finally:
+        shutil.rmtree(state / "pki")
+        shutil.copytree(ours, state / "pki")
+    assert [set(old) & set(new) for old, new in zip(before, files())] == [set() for _host in hosts]
+    for host in hosts:
+        host.out("openssl", "verify", "-CAfile", "/etc/pki/gatehouse/ca.crt", "/etc/pki/gatehouse/private.crt")
+
+
+@pytest.mark.stress
+def test_an_address_changes(lab, mail, wait, submit, received, verifies, message, inventory, procedure, published):
+    """All three of a gateway's addresses at once; the world is told to prefer it meanwhile."""
+    gateway, others = lab["mx2.example.org"], [lab["mx1.example.org"], lab.store]
+    old = {key: gateway.variables[key] for key in ("mail_ipv4", "mail_ipv6", "mail_vpn_address")}
+    new = {key: re.sub(r"12$", "22", address) for key, address in old.items()}
+    moved = dataclasses.replace(gateway, variables={**gateway.variables, **new})
+    words = "|".join(re.escape(address) for address in old.values())
+
+    def address(action, addresses):
+        for key, value in addresses.items():
+            length, device = (64 if ":" in value else 24), ("vpn0" if "vpn" in key else "inet0")
+            gateway.out("ip", "address", action, f"{value}/{length}", "dev", device)
+
+    try:
+        with a_mail_each_second(mail) as stream, procedure("An address changes") as page:
+            address("add", new)
+            with inventory.hosts("mail_gateways") as hosts:
+                hosts[gateway.name].update(new, mail_preference=5)
+            with inventory.edit() as variables:
+                terms = [f"ip4:{old['mail_ipv4']}", f"ip6:{old['mail_ipv6']}"]
+                variables["mail_spf"] = ["gateways", *terms, "-all"]
+            page.play("site")
+            page.play("dns")
+            wait_for_ttl()
+            ids = [mail.send(known.mail_ipv4, ALICE) for known in (gateway, moved)]  # who has the old one, and the new
+            address("del", old)
+            address("replace", new)  # the kernel takes away with the first address of a network the others
+            with inventory.edit() as variables:
+                del variables["mail_spf"]
+            page.play("dns")
+            page.on([gateway], "postqueue -f")
+            assert [host.out("bash", "-c", TRACES.format(words)) for host in others] == ["", ""]
+            ids.append(mail.send(moved.mail_ipv4, ALICE))
+            for number in ids:
+                mail.wait_for(ALICE, number)
+            signed_by(moved, submit, received, verifies, message)
+        stream.arrives(wait, lab.store)
+        zone = lab["ns.example.net"].out("knotc", "zone-read", "example.org")
+        assert new["mail_ipv4"] in zone
+        assert not re.search(words, zone)
+    finally:
+        address("replace", old)
+        site(lab)
+        lab.playbook("playbooks/dns.yml")
+        address("del", new)
+        address("replace", old)
+
+
+def wait_for_ttl():
+    """The page says to wait for as long as the lab's mail_dns_ttl; nobody tells when it is over."""
+    time.sleep(60)
+
+
+@pytest.mark.stress
+def test_a_domain_moves_to_another_mail_host(
+    lab, mail, wait, inventory, procedure, state, published, mailboxes_as_before
+):
+    """With its numbers, flags and folders; the passwords come by the inventory."""
+    old, name = lab.store, "store2.example.org"
+    with inventory.hosts("mail_stores") as hosts:
+        hosts[name] = {
+            "mail_vpn_address": "{{ lab_vpn4 }}.32", "lab_address4": "{{ lab_internet4 }}.32",
+            "lab_address6": "{{ lab_internet6 }}::32", "lab_container": "store2", "lab_image": "debian12",
+        }  # fmt: skip
+    create = lab.playbook("molecule/shared/create.yml", inventory=inventory.folder)
+    assert [result for result in create if result.get("failed")] == []
+    store = type(old)(name, json.loads((state / "lab.json").read_text())["hosts"][name])
+    there = dataclasses.replace(mail, lab=type(lab)({**lab.hosts, name: store}, {**lab.groups, "mail_stores": [name]}))
+    by_ssh = f"ssh -i {state}/id_ed25519 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    names = {f"ssh {host.name}": f"{by_ssh} ops@{host.mail_vpn_address}" for host in (old, store)}
+    kept = mail.send(lab.gateways[0].mail_ipv4, ALICE)
+    mail.wait_for(ALICE, kept)
+    old.out("doveadm", "mailbox", "create", "-u", ALICE, "Kept")
+    old.out("doveadm", "copy", "-u", ALICE, "Kept", "mailbox", "INBOX", "header", "message-id", kept)
+    old.out("doveadm", "flags", "add", "-u", ALICE, "\\Flagged", "mailbox", "Kept", "all")
+
+    def messages(host):
+        fields = "mailbox uid guid flags hdr.message-id"
+        said = host.out("doveadm", "-f", "tab", "fetch", "-u", ALICE, fields, "all")
+        return re.sub(r" ?\\Recent", "", said).splitlines()  # which says who has looked
+
+    before = messages(old)
+    assert any(line.startswith("Kept\t") and "Flagged" in line for line in before)
+    try:
+        with a_mail_each_second(mail) as stream, procedure("A domain moves to another mail host", **names) as page:
+            with inventory.edit() as variables:
+                variables["mail_domains"][0]["store"] = old.name
+            page.play("site")
+            page.on([old], "systemctl stop stunnel@lmtp dovecot")
+            page.on_controller("ssh")
+            with inventory.edit() as variables:
+                variables["mail_domains"][0]["store"] = name
+            page.play("site")
+            page.on(lab.gateways, "postqueue -f")
+            assert messages(store) == before
+            assert len(there.copies(ALICE, kept)) == 1
+            page.on([old], "rm -r /var/spool/dovecot/vmail/example.org")
+        stream.arrives(wait, store)
+        assert old.run("test", "-e", "/var/spool/dovecot/vmail/example.org", check=False).returncode == 1
+    finally:
+        subprocess.run(["podman", "rm", "--force", "--time=0", store.container], check=True, timeout=60)
+        lab.playbook("molecule/shared/create.yml")
+
+
+def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
+    gateway, store = lab["mx2.example.org"], lab.store  # Debian has qshape with Postfix
+    store.out("systemctl", "stop", "stunnel@lmtp")
+    number = mail.send(gateway.mail_ipv4, BOB)
+    wait(lambda: any(queued_for(gateway, BOB).values()), 60, "a first try")
+    with procedure("The mail host is away") as page:
+        (said,) = page.on([gateway], "postqueue -p")
+        assert BOB in said
+        assert "Connection refused" in said
+        (said,) = page.on([gateway], "qshape deferred")
+        assert "example.org" in said
+        (page.names["QUEUE_ID"],) = queued_for(gateway, BOB)
+        (said,) = page.on([gateway], "postcat -q")
+        assert number in said
+        store.out("systemctl", "start", "stunnel@lmtp")
+        page.on([gateway], "postqueue -f")
+        mail.wait_for(BOB, number)
+        (said,) = page.on([gateway], "grep -E")
+        assert f"to=<{BOB}>" in said
+        written = page.take("postfix_maximal_queue_lifetime")
+        (inventory.folder / "group_vars/all/lifetime.yml").write_text(f"{written}\n")
+        arguments = ("--limit", "mail_gateways", "--tags", "postfix", "--check")
+        results = lab.playbook("playbooks/site.yml", *arguments, inventory=inventory.folder)
+        assert [result for result in results if result.get("failed")] == []
+        assert {result["host"] for result in results if result.get("changed")} == {here.name for here in lab.gateways}
+        assert page.on([store], "systemctl status")[0].count("Active: active") == 2
+        (said,) = page.on([store], "ss -ltn")
+        places = [f"{store.mail_vpn_address}:24", f"{store.mail_vpn_address}:993", "127.0.0.1:24"]
+        assert [place for place in places if not re.search(rf"{re.escape(place)}\s", said)] == []
+        assert re.search(r"^vpn.*\n +interfaces: vpn0", page.on([store], "firewall-cmd")[0], re.MULTILINE)
+        page.on([store], "journalctl -u stunnel@lmtp")
+        assert "/alice" in page.on([store], "doveadm user")[0]
+
+
+@pytest.mark.stress
+def test_an_installed_collection_does_what_a_clone_does(lab, procedure, tmp_path):
+    """No server is asked for the collections that it needs, and a lab that is as its inventory says stays so."""
+    elsewhere, installed = f"cd {tmp_path} &&", f"{tmp_path}/collections"
+    names = {
+        "collection build": f"collection build --output-path {tmp_path}",
+        "ansible-galaxy collection install": f"{elsewhere} ansible-galaxy collection install --no-deps -p {installed}",
+        "ansible-playbook": f"{elsewhere} ANSIBLE_COLLECTIONS_PATH={installed} ansible-playbook",
+    }
+    with procedure("An installed collection", **names) as page:
+        page.on_controller("ansible-galaxy collection build")
+        page.on_controller(f"{elsewhere} ansible-galaxy collection install")
+        said = page.on_controller(f"{elsewhere} ANSIBLE_COLLECTIONS_PATH")
+    numbers = r"^(\S+) +: ok=\d+ +changed=0 +unreachable=0 +failed=0 "
+    assert set(re.findall(numbers, said, re.MULTILINE)) == {host.name for host in (*lab.gateways, lab.store)}
+
+
+@pytest.mark.stress
+def test_records_are_published_and_keys_move_on(procedure, state, published):
+    with procedure("DNS", page="dns") as page:
+        page.play("dns")
+        assert named(page.play("dns")) == ["every server says what is wanted"]
+    with procedure("Keys grow old", page="dns") as page:
+        page.play("rotate_dkim")
+        page.play("rotate_dkim")
+        page.play("rotate_dkim")
+        keys = yaml.safe_load((state / "mail_dkim.yml").read_text())["mail_dkim"]
+        assert "published" in {key["stage"] for key in keys}
+
+
+def test_the_greylist_is_stopped_and_forgets(lab, procedure, wait, smtp):
+    gateway, store = lab.gateways[0], lab.store
+    sender = f"carol.x{time.time_ns():x}@sender.example".translate(str.maketrans("0123456789", "ghijklmnop"))
+    lines = ("EHLO internet.sender.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{BOB}>", "QUIT")
+
+    def waits():
+        """Whether a stranger with this sender must come again."""
+        return "Greylisted" in smtp(gateway.mail_ipv4, *lines, source=lab.stranger(75))[3]
+
+    assert waits()
+    wait(lambda: not waits(), 20, "the delay to pass")
+    with procedure("The greylist") as page:
+        page.on([store], "systemctl status postgrey")
+        (said,) = page.on([store], "grep")
+        assert {"greylist", "pass"} <= set(re.findall(r"action=(\w+)", said))
+        page.on([store], "systemctl stop postgrey")
+        assert not waits()
+        page.on([store], "systemctl stop postgrey")
+        page.on([store], "rm /var/spool/postfix/postgrey")
+        page.on([store], "systemctl start postgrey")
+        wait(waits, 20, "the greylist that has forgotten")
+
+
+@pytest.mark.stress
+def test_the_scanner_is_away(lab, procedure, wait):
+    gateway = lab["mx2.example.org"]  # the page has the names of Debian
+    gateway.out("systemctl", "kill", "--signal=STOP", "clamav-daemon")
+    with procedure("The scanner is away") as page:
+        (said,) = page.on([gateway], "gatehouse-eicar", check=False)
+        assert "550" not in said
+        page.on([gateway], "systemctl restart clamav-daemon")
+        assert "lab.ndb" in page.on([gateway], "ls -l /var/lib/clamav")[0]
+        page.on([gateway], "journalctl -u clamav-daemon")
+        page.on([gateway], "free")
+    wait(lambda: "550" in gateway.run("gatehouse-eicar", check=False).stdout, 60, "the scanner")
+
+
+@pytest.mark.stress
+def test_a_gateway_is_asked_what_it_thinks_and_shows(lab, procedure, smtp, published):
+    gateway = lab.gateways[0]
+    with procedure("Reading a refusal") as page:
+        page.on([gateway], f"postmap -q {ALICE}")
+        assert page.on([gateway], "postmap -q info@example.org") == [f"{ALICE}\n"]
+        assert "lmtp:" in page.on([gateway], "postmap -q example.org")[0]
+    with procedure("The private CA") as page:
+        (said,) = page.on([gateway], "openssl x509")
+        assert f"DNS:{gateway.name}" in said
+    with procedure("Certificates of your own") as page:
+        (said,) = page.on([lab.internet], "openssl s_client")
+        assert "BEGIN CERTIFICATE" in said
+    with procedure("First run") as page:
+        page.on([gateway], "systemctl list-timers")
+        page.on([gateway], "journalctl -u gatehouse-firewall-trial")
+        page.play("site")
+        assert [result["task"] for result in page.play("site") if result.get("changed")] == []
+    with procedure("Changes") as page:
+        assert {result["host"] for result in page.play("site")} == {gateway.name, lab.store.name}
