@@ -407,7 +407,7 @@ def test_the_ca_s_key_gets_another_passphrase(procedure, tmp_path):
         page.on_controller("chmod 600")
         page.take("ansible-vault edit")
     load_pem_private_key(key.read_bytes(), new.encode())
-    with pytest.raises(ValueError, match="ecrypt|password"):
+    with pytest.raises(ValueError, match="password"):
         load_pem_private_key(key.read_bytes(), old.encode())
     assert key.stat().st_mode & 0o777 == 0o600
 
