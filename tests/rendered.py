@@ -15,10 +15,10 @@ import json
 import os
 import re
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
