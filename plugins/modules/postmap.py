@@ -699,19 +699,15 @@ def main() -> None:
             "sensitive": {"type": "bool", "default": False},
         },
         required_one_of=[("path", "tables")],
+        required_if=[("state", "present", ["entries", "src", "tables"], True), ("state", "absent", ["path"])],
         mutually_exclusive=[("entries", "src", "tables"), ("path", "tables"), ("type", "tables")],
         add_file_common_args=True,
         supports_check_mode=True,
     )
     params = dict(module.params)
     path, sensitive = params["path"], params["sensitive"]
-    if path and params["state"] == "present" and params["entries"] is None and params["src"] is None:
-        module.fail_json(msg="state is present but any of the following are missing: entries, src", path=path)
-    if params["tables"] is not None and params["state"] == "absent":
-        module.fail_json(msg="state: absent, expected with path; remove one table at a time")
     mode = params["mode"] or ("0600" if sensitive else "0644")
-    # Nor in "invocation" of the result.
-    module.params["entries"] = module.params["tables"] = "not shown"
+    module.params["entries"] = module.params["tables"] = "not shown"  # nor in "invocation" of the result
     if not sensitive:
         module.no_log_values.clear()  # else every "OK" of the result would be stars
     dressed = path or (params["tables"] or [{"path": "/"}])[0]["path"]
