@@ -223,9 +223,16 @@ VALUES = {
     "dovecot_password_hashes": "str",
     "opendkim_sockets": "str",
     "postfix_parameters": "str",
-    "sasl_passwords": "str",
-    "unbound_keyed_zones": "str",
-    "unbound_zone_keys": "str",
+}
+
+
+# What a role has from the model, or from the secret that the model looked at, since its parts must fit one another.
+DERIVED = {
+    "postfix_dns_lists": "mail_dns_lists",
+    "postfix_milters": "the variables mail_* that switch milters",
+    "sasl_passwords": "vault_mail_login_passwords",
+    "unbound_keyed_zones": "mail_dns_lists",
+    "unbound_zone_keys": "vault_mail_dns_list_keys",
 }
 
 
@@ -254,7 +261,10 @@ def problems(hosts: Mapping[str, Mapping[str, Any]], options: Mapping[str, Mappi
                 continue  # null is the default, and says that nothing is written
             lines: list[str] = []
             place = (_Hidden if options[name].get("no_log") else Place)(lines, f"host {host}")[name]
-            check(place, variables[name], options[name], name)
+            if name in DERIVED:
+                place.note("is made by the collection from other variables", f"remove it; write {DERIVED[name]}")
+            else:
+                check(place, variables[name], options[name], name)
             for line in lines:
                 found.setdefault(line.partition(": ")[2], line)
     return list(found.values())
