@@ -160,16 +160,7 @@ class Renderer:
 
     def host(self, name: str, family: str, variables: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         """What site.yml would write on this host; raises what it would fail with."""
-        facts = {
-            "inventory_hostname": name,
-            "inventory_dir": str(self.directory),
-            "inventory_file": str(self.directory / "hosts.yml"),
-            "ansible_facts": FAMILIES[family],
-            "ansible_check_mode": False,
-            "ansible_diff_mode": False,
-            "ansible_managed": "Ansible managed",
-            "mail_model": model,
-        }
+        facts = {**self._facts(name, family), "mail_model": model}
         (play,) = (play for play in read(ROOT / "playbooks/site.yml") if play["name"] == PLAYS[model["me"]["group"]])
         for entry in play["roles"]:
             self.templar.available_variables = {**facts, **variables}
@@ -177,6 +168,26 @@ class Renderer:
                 self._role(entry["role"].rpartition(".")[2], family, facts, variables)
         for role in model["absent"]:
             self._tasks(role, "absent.yml", {**facts, **self._names(role, family), **variables})
+
+    def alone(self, role: str, host: str, family: str, variables: Mapping[str, Any]) -> None:
+        """What a role would write on a host without the model; raises what it would fail with."""
+        self._role(role, family, self._facts(host, family), variables)
+
+    def default(self, role: str, name: str) -> Any:
+        """A role's variable where nobody wrote it and there is no model."""
+        defaults = read(ROLES / role / "defaults/main.yml")
+        return self._value(defaults[name], {**self._facts("mx1.example.org", "RedHat"), **defaults})
+
+    def _facts(self, host: str, family: str) -> dict[str, Any]:
+        return {
+            "inventory_hostname": host,
+            "inventory_dir": str(self.directory),
+            "inventory_file": str(self.directory / "hosts.yml"),
+            "ansible_facts": FAMILIES[family],
+            "ansible_check_mode": False,
+            "ansible_diff_mode": False,
+            "ansible_managed": "Ansible managed",
+        }
 
     def _names(self, role: str, family: str) -> dict[str, Any]:
         names = {**read(ROLES / role / "defaults/main.yml"), **registered(family)}

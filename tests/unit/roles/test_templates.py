@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 from generated import SITES, changed, judged
 from hypothesis import HealthCheck, event, given, settings
-from rendered import Renderer, templates
+from rendered import ROLES, Renderer, read, templates, trusted
+from yaml import safe_load
 
 # The lab's families, and the store on the other one.
 HOSTS = [("mx1.example.org", "RedHat"), ("mx2.example.org", "Debian"), ("store.example.org", "RedHat")]
@@ -33,6 +35,51 @@ def test_every_template_is_rendered(renderer):
         for host, family in [(host, family) for host in models for family in ("RedHat", "Debian")]:
             renderer.host(host, family, hosts[host], models[host])
     assert templates() - renderer.sources == set()
+
+
+ALONE = sorted(path.name for path in ROLES.iterdir() if path.name != "mail")
+SECRETS = {"vault_hash_of_alice": "{SSHA256}x", "vault_store_password": "a password of the store"}
+
+
+@pytest.mark.parametrize("role", ALONE)
+def test_without_a_model_the_documented_defaults_hold(renderer, role):
+    options = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    documented = {name: option["default"] for name, option in options.items() if "default" in option}
+    documented = {name: value for name, value in documented.items() if "{{" not in str(value)}
+    assert {name: renderer.default(role, name) for name in documented} == documented
+
+
+def test_what_defaults_read_of_the_model_is_in_it():
+    """A default for the case without a model would hide a name that the model does not have."""
+    _problems, models = judged(copy.deepcopy(SITES["lab"]))
+    text = "".join((ROLES / role / "defaults/main.yml").read_text() for role in ALONE)
+    for path in set(re.findall(r"mail_model((?:\.\w+\b(?!\())+)", text)):
+        found = [at(model, path.split(".")[1:]) for model in models.values()]
+        assert None not in found, path
+
+
+def at(value, keys):
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def example(role):
+    """The host, and for each role its variables, of the play in a role's README."""
+    text = (ROLES / role / "README.md").read_text()
+    (play,) = safe_load(re.search(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1])
+    of_play = {**SECRETS, **play.get("vars", {})}
+    entries = [entry if isinstance(entry, dict) else {"role": entry} for entry in play["roles"]]
+    return play["hosts"], {entry.pop("role").rpartition(".")[2]: trusted({**of_play, **entry}) for entry in entries}
+
+
+@pytest.mark.parametrize("family", ["RedHat", "Debian"])
+@pytest.mark.parametrize("role", ALONE)
+def test_the_example_of_each_role_needs_no_model(renderer, role, family):
+    host, roles = example(role)
+    assert role in roles
+    for name, variables in roles.items():
+        renderer.alone(name, host, family, variables)
 
 
 def goes_through(renderer, name, hosts):
