@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _outgoing
@@ -42,6 +43,11 @@ class Lane(NamedTuple):
     type: str
     base: str
 
+    @property
+    def first(self) -> str:
+        """The selector of its first key."""
+        return self.base + KEY_TYPES[self.type]
+
     def owns(self, key: Mapping[str, Any]) -> bool:
         """Whether this key was made for it."""
         place = (key["host"], key["domain"], key["type"])
@@ -49,6 +55,22 @@ class Lane(NamedTuple):
 
 
 # What the operator writes
+
+
+def read(
+    at: _inventory.Place,
+    values: Mapping[str, Any],
+    domains: Mapping[str, Any],
+    gateways: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The parts `dkim`, `dkim_rotation` and `dkim_senders` of the model."""
+    labels = senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains)
+    check_selectors(at, sorted(gateways, key=lambda gateway: (gateway["preference"], gateway["name"])), labels)
+    return {
+        "dkim": written(at["mail_dkim"], values.get("mail_dkim", [])),
+        "dkim_rotation": rotation(at["mail_dkim_rotation"], values.get("mail_dkim_rotation", {})),
+        "dkim_senders": labels,
+    }
 
 
 def senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
@@ -165,18 +187,30 @@ def _why_no_private_key(pem: object) -> str:
     return "" if low <= key.key_size <= high else f"has {key.key_size} bits, where {low} to {high} are meant"
 
 
-def check_selectors(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]]) -> None:
-    """Selectors are made of short names, so no two gateways may share one."""
-    owners: dict[str, str] = {}
+def check_selectors(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+    """No two lanes may have the same first selector, and on one gateway each key must be of one lane alone."""
+    owners: dict[str, Mapping[str, Any]] = {}
     for gateway in gateways:
         for selector in (gateway["short"] + suffix for suffix in KEY_TYPES.values()):
-            if owners.get(selector, gateway["name"]) != gateway["name"]:
+            owner = owners.setdefault(selector, gateway)
+            if owner["name"] != gateway["name"]:
                 _inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
                     gateway["name"],
-                    f"begins like {owners[selector]}, and DKIM selectors are made of the first label",
+                    f"begins like {owner['name']}, and DKIM selectors are made of the first label",
                     "write a name with another one",
                 )
-            owners[selector] = gateway["name"]
+    bases = [(gateway["short"], gateway["name"]) for gateway in gateways]
+    for sender, label in labels.items():
+        for gateway in gateways:
+            base = f"{label}-{gateway['short']}"
+            for other, host in bases:
+                if base == other or (host == gateway["name"] and (descends(base, other) or descends(other, base))):
+                    at["mail_dkim_senders"][sender].refuse(
+                        label,
+                        f"makes selectors on {gateway['name']} that are taken for those of {other} on {host}",
+                        "write another one",
+                    )
+            bases.append((base, gateway["name"]))
 
 
 def rotation(at: _inventory.Place, value: object) -> dict[str, int]:
@@ -203,16 +237,19 @@ def keys(model: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
     record counts as none, as no signature does. A selector that was used before is never used again. Removed keys are
     there, too.
     """
-    written: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    of_lanes: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    used = set()
     for entry in model["dkim"]:
-        written.setdefault((entry["host"], entry["domain"], entry["type"]), []).append(entry)
+        of_lanes.setdefault((entry["host"], entry["domain"], entry["type"]), []).append(entry)
+        used.add((entry["domain"], entry["selector"]))
     found = []
     for lane in lanes(model, gateway):
-        made = [entry for entry in written.get((lane.host, lane.domain, lane.type), []) if lane.owns(entry)]
+        made = [entry for entry in of_lanes.get((lane.host, lane.domain, lane.type), []) if lane.owns(entry)]
         common = {"domain": lane.domain, "sender": lane.sender, "type": lane.type}
         found += [{**common, **{name: entry[name] for name in ("selector", "stage", "public")}} for entry in made]
         if all(entry["stage"] not in _LIVE for entry in made):
-            selector = _unused(lane.base + KEY_TYPES[lane.type], made)
+            names = itertools.chain([lane.first], (f"{lane.first}-{number}" for number in itertools.count(2)))
+            selector = unused(model, lane, used, names)
             found.append({**common, "selector": selector, "stage": "signing", "public": None})
     return found
 
@@ -240,10 +277,16 @@ def unmade(model: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def lanes(model: Mapping[str, Any], gateway: str) -> Iterator[Lane]:
     """What needs a signing key on the gateway of this name."""
+    for domain in model["domains"]:
+        yield from _lanes_of(model, gateway, domain["name"])
+
+
+def _lanes_of(model: Mapping[str, Any], gateway: str, domain: str) -> Iterator[Lane]:
     short = gateway.partition(".")[0]
-    for domain in (each["name"] for each in model["domains"]):
-        senders = {sender: label for sender, label in model["dkim_senders"].items() if sender.endswith("@" + domain)}
-        for sender, base in {None: short, **{sender: f"{label}-{short}" for sender, label in senders.items()}}.items():
+    bases: dict[Optional[str], str] = {None: short}
+    bases.update({sender: f"{label}-{short}" for sender, label in model["dkim_senders"].items()})
+    for sender, base in bases.items():
+        if sender is None or sender.endswith("@" + domain):
             for kind in KEY_TYPES:
                 yield Lane(gateway, domain, sender, kind, base)
 
@@ -253,11 +296,16 @@ def descends(selector: str, base: str) -> bool:
     return selector.startswith(base) and _LATER.fullmatch(selector, len(base)) is not None
 
 
-def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
-    """The selector, with a number where a key that was made before has it."""
-    used = {entry["selector"] for entry in made}
-    number = 2
-    free = selector
-    while free in used:
-        free, number = f"{selector}-{number}", number + 1
-    return free
+def unused(model: Mapping[str, Any], lane: Lane, used: Collection[tuple[str, str]], names: Iterable[str]) -> str:
+    """The first of these selectors that nobody ever had, such as a gateway of a former name, or will have.
+
+    used: the (domain, selector) of every key that was written down.
+    """
+    firsts: set[str] = set()  # of other lanes, whose keys may not be made yet
+    for name in names:
+        if name != lane.first and not firsts:
+            here = (_lanes_of(model, gateway["name"], lane.domain) for gateway in model["gateways"])
+            firsts = {other.first for each in here for other in each}
+        if (lane.domain, name) not in used and name not in firsts:
+            return name
+    raise ValueError(f"no selector is left for {lane}")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dns
@@ -64,7 +64,7 @@ def plan(
             at = _after(key, waits["retired"])
             steps.append(_step(key, "remove", at, _until(now, at, "mail that it signed may still be under way")))
     for lane, keys in (pair for near in lanes.values() for pair in near.items()):
-        steps += _steps_of_lane(lane, keys, waits, now, shown, used, start)
+        steps += _steps_of_lane(model, lane, keys, now, shown, used, start)
 
     steps.sort(key=lambda step: (not step["due"], step["at"], step["domain"], step["selector"]))
     due = [step for step in steps if step["due"]]
@@ -108,14 +108,15 @@ def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) ->
 
 
 def _steps_of_lane(
+    model: Mapping[str, Any],
     lane: _dkim.Lane,
     keys: Sequence[Key],
-    waits: Mapping[str, int],
     now: datetime.datetime,
     shown: Collection[tuple[str, str]],
     used: set[tuple[str, str]],
     start: bool,
 ) -> list[dict[str, Any]]:
+    waits = model["dkim_rotation"]
     signing = [key for key in keys if key["stage"] == "signing"]
     waiting = [key for key in keys if key["stage"] == "published"]
     if waiting:
@@ -130,17 +131,17 @@ def _steps_of_lane(
     if signing:
         newest = max(signing, key=lambda key: (key["since"], key["selector"]))
         at = now if start else _after(newest, waits["lifetime"])
-        successor = {**newest, "sender": lane.sender, "selector": _selector(lane, used, max(at, now))}
+        selector = _dkim.unused(model, lane, used, _selectors(lane, max(at, now)))
+        successor = {**newest, "sender": lane.sender, "selector": selector}
         make = _step(successor, "make", at, _until(now, at, f"{newest['selector']} is young enough"))
         return [make, *(_step(key, "retire", now, "") for key in signing if key is not newest)]
     return []
 
 
-def _selector(lane: _dkim.Lane, used: set[tuple[str, str]], now: datetime.datetime) -> str:
+def _selectors(lane: _dkim.Lane, now: datetime.datetime) -> Iterator[str]:
     """What the lane's selectors begin with, the month, and a number where the month was used before."""
     numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    names = (f"{lane.base}-{now:%Y%m}{number}{_dkim.KEY_TYPES[lane.type]}" for number in numbers)
-    return next(name for name in names if (lane.domain, name) not in used)
+    return (f"{lane.base}-{now:%Y%m}{number}{_dkim.KEY_TYPES[lane.type]}" for number in numbers)
 
 
 def _step(key: Mapping[str, Any], do: str, at: datetime.datetime, why: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import (
-    _dkim,
     _inventory,
     _spf,
 )
@@ -51,7 +50,7 @@ def read(
     gateways: Sequence[Mapping[str, Any]],
     postmaster: str,
 ) -> dict[str, Any]:
-    """The parts `dns`, `dkim` and `dkim_rotation` of the model; their shape is that of the filter's documentation.
+    """The part `dns` of the model; its shape is that of the filter's documentation.
 
     domains: {name: {"item": what the operator wrote, "item_at": its place, ...}}. gateways: their records.
     """
@@ -81,7 +80,6 @@ def read(
             for receiver in reports
             if receiver not in domains and not _related(receiver, name)
         ]
-    _dkim.check_selectors(at, gateways)
     return {
         "dns": {
             "ttl": _inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
@@ -90,8 +88,6 @@ def read(
             "caa": site_caa,
             "warnings": sorted(warnings),
         },
-        "dkim": _dkim.written(at["mail_dkim"], values.get("mail_dkim", [])),
-        "dkim_rotation": _dkim.rotation(at["mail_dkim_rotation"], values.get("mail_dkim_rotation", {})),
     }
 
 

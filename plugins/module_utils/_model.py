@@ -734,9 +734,9 @@ def _mail(
         "recipient_delimiter": delimiter,
         "message_size_limit": size,
         **_dns_variables.read(at, values, domains, gateways, postmaster),
+        **_dkim.read(at, values, domains, gateways),
         "logins": logins,
         "senders": _outgoing.senders(logins),
-        "dkim_senders": _dkim.senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
         "any_from_logins": _outgoing.any_from(
             at["mail_any_from_logins"], values.get("mail_any_from_logins", []), logins
         ),
