@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dkim_rotation
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
 
 
@@ -27,7 +27,7 @@ def dkim_rotation(
         )
     model = plain(model)
     try:
-        moment = _dkim_rotation.moment(now)
+        moment = _dkim.moment(now)
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError(f"gatehouse.mail.dkim_rotation: {now!r} is not a time") from error
     shown = _dkim_rotation.shown(model, plain(differences)) if differences is not None else set()

@@ -5,8 +5,7 @@
 
 A key's stages are `published` (in DNS, signs nothing yet), `signing`, `retired` (signs no more, but mail that it signed
 is under way, and verified with what is in DNS) and `removed` (gone from DNS and from its gateway; its line stays, lest
-its selector be used again). A *lane* is what needs one signing key at any time: a gateway, a domain or one sender of
-it, a type of key. The first key of a lane is made by role opendkim, and signs at once.
+its selector be used again). The first key of a lane is made by role opendkim, and signs at once.
 
 A key that has no lane, because its gateway, its domain or its sender has left the site, has nothing left to sign. A key
 whose private part is lost has nothing to sign with. Both retire at once.
@@ -18,15 +17,12 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dns, _outgoing
-
-_SINCE = "%Y-%m-%dT%H:%M:%SZ"
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dns
 
 Key = dict[str, Any]
-Lane = tuple[str, str, Optional[str], str, str]  # host, domain, sender (None: the domain), type, base of its selectors
 
 
 def plan(
@@ -57,7 +53,7 @@ def plan(
     left: set[tuple[str, str]] = set()
     for key in model["dkim"]:
         near = lanes.get((key["host"], key["domain"], key["type"]), {})
-        own = next((lane for lane in near if _outgoing.descends(key["selector"], lane[-1])), None)
+        own = next((lane for lane in near if lane.owns(key)), None)
         if not own:
             left.add((key["domain"], key["selector"]))
         if own and key["host"] != lost:
@@ -68,7 +64,7 @@ def plan(
             at = _after(key, waits["retired"])
             steps.append(_step(key, "remove", at, _until(now, at, "mail that it signed may still be under way")))
     for lane, keys in (pair for near in lanes.values() for pair in near.items()):
-        steps += _steps_of_lane(lane, keys, waits, now, shown, used, start)
+        steps += _steps_of_lane(model, lane, keys, now, shown, used, start)
 
     steps.sort(key=lambda step: (not step["due"], step["at"], step["domain"], step["selector"]))
     due = [step for step in steps if step["due"]]
@@ -89,19 +85,13 @@ def plan(
     }
 
 
-def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[Lane, list[Key]]]:
+def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[_dkim.Lane, list[Key]]]:
     """By host, domain and type the lanes there, each without a key yet."""
-    return {
-        (gateway["name"], domain["name"], kind): {
-            (gateway["name"], domain["name"], sender, kind, base): []
-            for sender, base in _outgoing.bases(
-                model["dkim_senders"], gateway["name"].partition(".")[0], domain["name"]
-            ).items()
-        }
-        for domain in model["dns"]["domains"]
-        for gateway in model["gateways"]
-        for kind in _outgoing.KEY_TYPES
-    }
+    found: dict[tuple[str, str, str], dict[_dkim.Lane, list[Key]]] = {}
+    for gateway in model["gateways"]:
+        for lane in _dkim.lanes(model, gateway["name"]):
+            found.setdefault((lane.host, lane.domain, lane.type), {})[lane] = []
+    return found
 
 
 def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
@@ -118,22 +108,22 @@ def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) ->
 
 
 def _steps_of_lane(
-    lane: Lane,
+    model: Mapping[str, Any],
+    lane: _dkim.Lane,
     keys: Sequence[Key],
-    waits: Mapping[str, int],
     now: datetime.datetime,
     shown: Collection[tuple[str, str]],
     used: set[tuple[str, str]],
     start: bool,
 ) -> list[dict[str, Any]]:
-    domain = lane[1]
+    waits = model["dkim_rotation"]
     signing = [key for key in keys if key["stage"] == "signing"]
     waiting = [key for key in keys if key["stage"] == "published"]
     if waiting:
         successor = max(waiting, key=lambda key: (key["since"], key["selector"]))
         at = _after(successor, waits["published"])
         why = _until(now, at, "every resolver may have forgotten that it was not there")
-        if not why and (domain, successor["selector"]) not in shown:
+        if not why and (lane.domain, successor["selector"]) not in shown:
             why = "not every authoritative server shows its record"
         # One key takes over from another at the same moment: the gateway reads both from one KeyTable.
         others = [key for key in signing + waiting if key is not successor]
@@ -141,23 +131,22 @@ def _steps_of_lane(
     if signing:
         newest = max(signing, key=lambda key: (key["since"], key["selector"]))
         at = now if start else _after(newest, waits["lifetime"])
-        successor = {**newest, "sender": lane[2], "selector": _selector(lane, used, max(at, now))}
+        selector = _dkim.unused(model, lane, used, _selectors(lane, max(at, now)))
+        successor = {**newest, "sender": lane.sender, "selector": selector}
         make = _step(successor, "make", at, _until(now, at, f"{newest['selector']} is young enough"))
         return [make, *(_step(key, "retire", now, "") for key in signing if key is not newest)]
     return []
 
 
-def _selector(lane: Lane, used: set[tuple[str, str]], now: datetime.datetime) -> str:
+def _selectors(lane: _dkim.Lane, now: datetime.datetime) -> Iterator[str]:
     """What the lane's selectors begin with, the month, and a number where the month was used before."""
-    _host, domain, _sender, kind, base = lane
     numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    names = (f"{base}-{now:%Y%m}{number}{_outgoing.KEY_TYPES[kind]}" for number in numbers)
-    return next(name for name in names if (domain, name) not in used)
+    return (f"{lane.base}-{now:%Y%m}{number}{_dkim.KEY_TYPES[lane.type]}" for number in numbers)
 
 
 def _step(key: Mapping[str, Any], do: str, at: datetime.datetime, why: str) -> dict[str, Any]:
-    named = {name: key[name] for name in ("domain", "host", "type", "selector")}
-    return {**named, "sender": key.get("sender"), "do": do, "at": f"{at:{_SINCE}}", "due": not why, "waits_for": why}
+    named = {**{name: key[name] for name in ("domain", "host", "type", "selector")}, "sender": key.get("sender")}
+    return {**named, "do": do, "at": f"{at:{_dkim.SINCE}}", "due": not why, "waits_for": why}
 
 
 def _words(step: Mapping[str, Any]) -> str:
@@ -180,17 +169,12 @@ def gateway(model: Mapping[str, Any], word: str) -> str:
 
 
 def _after(key: Mapping[str, Any], seconds: int) -> datetime.datetime:
-    return moment(key["since"]) + datetime.timedelta(seconds=seconds)
+    return _dkim.moment(key["since"]) + datetime.timedelta(seconds=seconds)
 
 
 def _until(now: datetime.datetime, at: datetime.datetime, why: str) -> str:
     return why if now < at else ""
 
 
-def moment(text: str) -> datetime.datetime:
-    """The time that a key's `since` says; ValueError or TypeError where it is none."""
-    return datetime.datetime.strptime(text, _SINCE).replace(tzinfo=datetime.timezone.utc)
-
-
 def _moved(key: Mapping[str, Any], stage: Optional[str], now: datetime.datetime) -> Key:
-    return {**key, "stage": stage, "since": f"{now:{_SINCE}}"} if stage else dict(key)
+    return {**key, "stage": stage, "since": f"{now:{_dkim.SINCE}}"} if stage else dict(key)

@@ -24,7 +24,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _outgoing, _spf
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _spf
 
 _PLAIN = bytes(octet for octet in range(32, 127) if octet not in b'"\\')  # what needs no escape between quotes
 STRING = 255  # octets of one string of a TXT record: RFC 1035 3.3.14
@@ -131,7 +131,7 @@ def _keys(model: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     for key in model["dkim"]:
         if key["stage"] != "removed" and key["domain"] in keys:
             keys[key["domain"]].append(key)
-    for key in _outgoing.unmade(model):
+    for key in _dkim.unmade(model):
         keys[key["domain"]].append(key)
     return keys
 

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import (
-    _dkim_rotation,
     _inventory,
-    _outgoing,
     _spf,
 )
 
@@ -24,10 +21,6 @@ DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # of an item of mail_domains
 SPF = ["gateways", "-all"]
 TTL = 3600  # seconds
 TTLS = (1, 2**31 - 1)  # seconds; RFC 2181 8
-# Seconds that a DKIM key stays in a stage at least; lifetime: that it signs before it gets a successor.
-ROTATION = {"published": 86400, "lifetime": 180 * 86400, "retired": 14 * 86400}
-STAGES = ("published", "signing", "retired", "removed")
-RSA_BITS = (2048, 4096)  # RFC 8301 3.2: signers use 2048 or more, verifiers need not take more than 4096
 TSIG_ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 POLICIES = ("none", "quarantine", "reject")
@@ -47,7 +40,6 @@ DMARC_REMOVED = {"pct": 'write t: "y" to test a policy', "rf": "remove it", "ri"
 CAA_ISSUERS = ("issue", "issuewild", "issuemail", "issuevmc")
 CAA_TAGS = (*CAA_ISSUERS, "iodef")
 
-_SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ISSUER = re.compile(r"(?:[a-z0-9.-]+)?(?:\s*;\s*(?:[a-z0-9-]+=[!#-:<-\[\]-~]*)?)*", re.IGNORECASE)
 
 
@@ -58,7 +50,7 @@ def read(
     gateways: Sequence[Mapping[str, Any]],
     postmaster: str,
 ) -> dict[str, Any]:
-    """The parts `dns`, `dkim` and `dkim_rotation` of the model; their shape is that of the filter's documentation.
+    """The part `dns` of the model; its shape is that of the filter's documentation.
 
     domains: {name: {"item": what the operator wrote, "item_at": its place, ...}}. gateways: their records.
     """
@@ -88,7 +80,6 @@ def read(
             for receiver in reports
             if receiver not in domains and not _related(receiver, name)
         ]
-    _selectors_differ(at, gateways)
     return {
         "dns": {
             "ttl": _inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
@@ -97,8 +88,6 @@ def read(
             "caa": site_caa,
             "warnings": sorted(warnings),
         },
-        "dkim": _dkim(at["mail_dkim"], values.get("mail_dkim", [])),
-        "dkim_rotation": _rotation(at["mail_dkim_rotation"], values.get("mail_dkim_rotation", {})),
     }
 
 
@@ -307,125 +296,3 @@ def check_tsig_keys(at: _inventory.Place, value: object, zones: Sequence[Mapping
     for zone in zones:
         if zone["key"] is not None and zone["key"] not in value:
             at[zone["key"]].note(f"is missing, and zone {zone['name']} needs it", f"write such as {example}")
-
-
-# DKIM keys
-
-
-def _dkim(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
-    """The keys as the collection wrote them down, sorted."""
-    fields = ("domain", "selector", "host", "type", "stage", "since", "public")
-    keys: dict[tuple[str, str], dict[str, Any]] = {}
-    for index, item in enumerate(_inventory.sequence(at, value, "what rotate_dkim.yml writes")):
-        here = at[index]
-        record = _inventory.record(here, item, fields, "what rotate_dkim.yml writes")
-        lacking = [field for field in fields if field not in record] if isinstance(item, Mapping) else fields
-        if lacking:
-            here.note(f"lacks {', '.join(lacking)}", "take the file from your version control")
-            continue
-        key = {
-            **{field: record[field] for field in fields},
-            "domain": _inventory.domain_name(here["domain"], record["domain"]),
-        }
-        key["host"] = _inventory.domain_name(here["host"], record["host"])
-        for field, choices in (("type", tuple(_outgoing.KEY_TYPES)), ("stage", STAGES)):
-            if record[field] not in choices:
-                here[field].refuse(record[field], f"is not a known {field}", f"write one of {', '.join(choices)}")
-        if not isinstance(key["selector"], str) or not _SELECTOR.fullmatch(key["selector"]):
-            here["selector"].refuse(key["selector"], "is not a selector", "write a label of a domain name, lower case")
-        try:
-            _dkim_rotation.moment(key["since"])
-        except (TypeError, ValueError):
-            here["since"].refuse(key["since"], "is not a time", 'write such as "2026-12-01T06:00:00Z", in quotes')
-        if record["type"] in _outgoing.KEY_TYPES:
-            _check_public_key(here["public"], record["type"], record["public"])
-        name = (key["domain"], str(key["selector"]))
-        if name in keys:
-            here["selector"].refuse(key["selector"], f"is there twice for {name[0]}", "give each key its own")
-        keys[name] = key
-    return [keys[name] for name in sorted(keys)]
-
-
-def _check_public_key(at: _inventory.Place, kind: str, text: object) -> None:
-    """What a verifier would refuse: RFC 6376 3.6.1 (RSA: SubjectPublicKeyInfo), RFC 8301, RFC 8463 4 (32 octets)."""
-    # ansible-core brings this library to the controller, and nothing of the model runs elsewhere.
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-    instead = "take the file from your version control, or rotate the key"
-    try:
-        octets = base64.b64decode(str(text), validate=True)
-        if kind == "ed25519":
-            ed25519.Ed25519PublicKey.from_public_bytes(octets)
-            return
-        key = load_der_public_key(octets)
-    except (binascii.Error, ValueError):
-        at.refuse(text, f"is not a public key of type {kind}", instead)
-        return
-    if not isinstance(key, rsa.RSAPublicKey):
-        at.refuse(text, "is not an RSA key", instead)
-    elif not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
-        at.refuse(text, f"has {key.key_size} bits", f"use {RSA_BITS[0]} to {RSA_BITS[1]}; {instead}")
-
-
-def check_private_keys(
-    members: Sequence[str],
-    hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, _inventory.Place],
-    gateways: Sequence[str],
-) -> None:
-    """Each key that is brought is one that opendkim can sign with. No message shows a key."""
-    users = gateways if any(_outgoing.KEYS in hosts[host] for host in members) else ()
-    instead = "write a private key in PEM, without a passphrase, as `openssl genrsa 2048` makes one"
-    place, value = _inventory.secret(members, hosts, at, _outgoing.KEYS, users, 'write {"example.org/selector": key}')
-    for number, (name, pem) in enumerate((value or {}).items(), 1):
-        domain, _slash, selector = name.partition("/") if isinstance(name, str) else ("", "", "")
-        if not _inventory.is_name(domain) or not _inventory.is_name(f"{selector}.example"):
-            place.note(f"the name of entry {number} is no domain and selector", 'write such as "example.org/mx1"')
-        else:
-            why = _why_no_private_key(pem)
-            if why:
-                place[name].note(why, instead)
-
-
-def _why_no_private_key(pem: object) -> str:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    if not isinstance(pem, str):
-        return f"is {_inventory.kind(pem)}, not a key in PEM"
-    try:
-        key = load_pem_private_key(pem.encode("utf-8", "replace"), None)
-    except TypeError:
-        return "has a passphrase"
-    except (ValueError, UnsupportedAlgorithm):
-        return "is not a private key in PEM"
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return ""
-    if not isinstance(key, rsa.RSAPrivateKey):
-        return "is neither an RSA nor an Ed25519 key"
-    low, high = RSA_BITS
-    return "" if low <= key.key_size <= high else f"has {key.key_size} bits, where {low} to {high} are meant"
-
-
-def _selectors_differ(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]]) -> None:
-    """Selectors are made of short names, so no two gateways may share one."""
-    owners: dict[str, str] = {}
-    for gateway in gateways:
-        for selector in (gateway["short"] + suffix for suffix in _outgoing.KEY_TYPES.values()):
-            if owners.get(selector, gateway["name"]) != gateway["name"]:
-                _inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
-                    gateway["name"],
-                    f"begins like {owners[selector]}, and DKIM selectors are made of the first label",
-                    "write a name with another one",
-                )
-            owners[selector] = gateway["name"]
-
-
-def _rotation(at: _inventory.Place, value: object) -> dict[str, int]:
-    record = _inventory.record(at, value, tuple(ROTATION), f"{{lifetime: {ROTATION['lifetime']}}}")
-    return {
-        name: _inventory.integer(at[name], record.get(name, default), 0, 2**31 - 1, default)
-        for name, default in ROTATION.items()
-    }

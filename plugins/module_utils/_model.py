@@ -17,7 +17,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Union
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _checks, _dns_variables, _inventory, _outgoing
+from ansible_collections.gatehouse.mail.plugins.module_utils import (
+    _checks,
+    _dkim,
+    _dns_variables,
+    _inventory,
+    _outgoing,
+)
 from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import InventoryError, Place, kind, show
 
 GATEWAYS = "mail_gateways"
@@ -74,7 +80,7 @@ VARIABLES = HOST_VARIABLES + SITE_VARIABLES
 HASHES = "vault_mail_password_hashes"
 TSIG_KEYS = "vault_mail_tsig_keys"
 CA_PHRASE = "vault_mail_ca_passphrase"
-SECRETS = (HASHES, TSIG_KEYS, CA_PHRASE, _outgoing.PASSWORDS, _outgoing.KEYS, _checks.KEYS)
+SECRETS = (HASHES, TSIG_KEYS, CA_PHRASE, _outgoing.PASSWORDS, _dkim.KEYS, _checks.KEYS)
 SSH_PORT, SSH_ZONES, SSH_LOCKOUT = SSH_ACCESS = ("firewall_ssh_port", "firewall_ssh_zones", "firewall_ssh_lockout")
 SSH_PORTS = ("ansible_port", SSH_PORT)  # at these none of our own daemons listens
 FOREIGN = ("ansible_port", *SSH_ACCESS, _checks.FORWARDING)  # variables of others that bear on ours
@@ -728,9 +734,9 @@ def _mail(
         "recipient_delimiter": delimiter,
         "message_size_limit": size,
         **_dns_variables.read(at, values, domains, gateways, postmaster),
+        **_dkim.read(at, values, domains, gateways),
         "logins": logins,
         "senders": _outgoing.senders(logins),
-        "dkim_senders": _outgoing.dkim_senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains),
         "any_from_logins": _outgoing.any_from(
             at["mail_any_from_logins"], values.get("mail_any_from_logins", []), logins
         ),
@@ -934,7 +940,7 @@ def parts(
     _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
-    _dns_variables.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
+    _dkim.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
     keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
     for host, group in members.items():
         if _checks.FORWARDING in variables[host]:

@@ -1,22 +1,19 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of the model that is about mail going out: who may submit it, which keys sign it, and the milters."""
+"""The part of the model that is about mail going out: who may submit it, and the milters."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
 
 PASSWORDS = "vault_mail_login_passwords"
-KEYS = "vault_mail_dkim_keys"
 
 PASSWORD_LENGTH = 12  # characters at least
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
-KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
 
 JUDGE = "gatehouse-dmarc"
 OPENDMARC = "opendmarc"
@@ -49,10 +46,6 @@ SOCKETS = ("unix", "inet")
 # ClamAV scans no file of 2 GiB (MaxFileSize), and Postfix and the other milters add header fields to a message.
 SCANNED_SIZE = 2**31 - 1 - 2**20  # bytes
 
-_LIVE = ("published", "signing")  # stages of a key that signs or waits to
-_LATER = re.compile(r"(?:-ed|-[0-9]+)*")
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-
 
 # Who may submit
 
@@ -67,13 +60,13 @@ def logins(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> d
         if login in found:
             here.note("is there twice, but for upper and lower case", "write it once")
         senders = [written] if isinstance(written, str) else _inventory.sequence(here, written, '["alice@example.org"]')
-        found[login] = sorted({_sender(here[index], sender, domains) for index, sender in enumerate(senders)})
+        found[login] = sorted({address_or_domain(here[index], sender, domains) for index, sender in enumerate(senders)})
         if not senders:
             here.note("may send as nobody", 'write its addresses, or "@example.org" for all of a domain')
     return {login: found[login] for login in sorted(found)}
 
 
-def _sender(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
+def address_or_domain(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
     sender = _inventory.address_or_domain(at, value)
     domain = _inventory.domain_of(sender)
     if "@" in sender and domains and domain not in domains:
@@ -146,105 +139,6 @@ def _why_no_password(value: object) -> str:
     if len(value.encode("utf-8", "replace")) > PASSWORD_OCTETS:
         return f"is longer than {PASSWORD_OCTETS} octets"
     return ""
-
-
-# What signs
-
-
-def dkim_senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
-    """{address with keys of its own: the label that their selectors begin with}."""
-    found: dict[str, str] = {}
-    for key, label in _inventory.mapping(at, value, '{"news@example.org": "news"}').items():
-        here = at[key]
-        address = _sender(here, key, domains)
-        if address.startswith("@"):
-            here.refuse(key, "is a domain", "write an address; each domain has keys anyhow")
-        if not isinstance(label, str) or not _LABEL.fullmatch(label):
-            here.refuse(label, "cannot begin a selector", 'write lower-case letters and digits, such as "news"')
-            continue
-        if label in found.values():
-            here.refuse(label, "is that of another sender as well", "write another one: no selector is used twice")
-        found[address] = label
-    return {address: found[address] for address in sorted(found)}
-
-
-def keys(model: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
-    """The keys that the gateway of this name has or should have, by domain: each with domain, sender (null: the
-    domain's own), type, selector, stage, and public, which is null for a key that is not made yet.
-
-    Where no key signs or waits to sign, one more is to be made. It signs as soon as it is made: a signature without a
-    record counts as none, as no signature does. A selector that was used before is never used again. Removed keys are
-    there, too.
-    """
-    found = []
-    for fresh, made in _lanes(model, gateway):
-        common = {name: fresh[name] for name in ("domain", "sender", "type")}
-        found += [{**common, **{name: entry[name] for name in ("selector", "stage", "public")}} for entry in made]
-        if _lacks_a_key(made):
-            found.append({**fresh, "selector": _unused(fresh["selector"], made)})
-    return found
-
-
-def unmade(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those of all gateways' `keys` that are to be made. Few domains have any; the others are passed over."""
-    shorts = {gateway["name"]: gateway["name"].partition(".")[0] for gateway in model["gateways"]}
-    covered = {
-        (key["host"], key["domain"], key["type"])
-        for key in model["dkim"]
-        if key["stage"] in _LIVE and key["host"] in shorts and descends(key["selector"], shorts[key["host"]])
-    }
-    busy = {_inventory.domain_of(sender) for sender in model["dkim_senders"]}
-    found = []
-    for gateway in shorts:
-        domains = [
-            domain
-            for domain in model["domains"]
-            if domain["name"] in busy or any((gateway, domain["name"], kind) not in covered for kind in KEY_TYPES)
-        ]
-        if domains:
-            found += [key for key in keys({**model, "domains": domains}, gateway) if not key["public"]]
-    return found
-
-
-def _lacks_a_key(made: Sequence[Mapping[str, Any]]) -> bool:
-    return all(entry["stage"] not in _LIVE for entry in made)
-
-
-def _lanes(model: Mapping[str, Any], gateway: str) -> Iterator[tuple[dict[str, Any], Sequence[Mapping[str, Any]]]]:
-    """What needs a signing key, as the first key that it would have, and the keys that were made for it."""
-    written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for entry in model["dkim"]:
-        if entry["host"] == gateway:
-            written.setdefault((entry["domain"], entry["type"]), []).append(entry)
-    short = gateway.partition(".")[0]
-    for domain in (each["name"] for each in model["domains"]):
-        for sender, base in bases(model["dkim_senders"], short, domain).items():
-            for kind, suffix in KEY_TYPES.items():
-                made = [entry for entry in written.get((domain, kind), []) if descends(entry["selector"], base)]
-                fresh = {"domain": domain, "sender": sender, "type": kind, "selector": base + suffix}
-                yield {**fresh, "stage": "signing", "public": None}, made
-
-
-def bases(labels: Mapping[str, str], short: str, domain: str) -> dict[Optional[str], str]:
-    """{sender (None: the domain's own): what its keys' selectors begin with} at the gateway of this short name."""
-    own: dict[Optional[str], str] = {None: short}
-    own.update({sender: f"{label}-{short}" for sender, label in labels.items() if sender.endswith("@" + domain)})
-    return own
-
-
-def descends(selector: str, base: str) -> bool:
-    """Whether a key is the one of this base, or a later one: those have a month or a number at their end."""
-    return selector.startswith(base) and _LATER.fullmatch(selector, len(base)) is not None
-
-
-def _unused(selector: str, made: Sequence[Mapping[str, Any]]) -> str:
-    """The selector, with a number where a key that was made before has it."""
-    used = {entry["selector"] for entry in made}
-    number = 2
-    free = selector
-    while free in used:
-        free, number = f"{selector}-{number}", number + 1
-    return free
 
 
 # The milters

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim_rotation, _outgoing
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dkim_rotation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,7 +160,7 @@ def test_lost_keys_retire_at_once_and_those_of_other_gateways_do_not():
 
 def test_after_lost_keys_were_marked_opendkim_has_others_to_make_and_a_rotation_nothing():
     marked = plan(*LOST, now=200, lost="mx1.example.org", gateways=BOTH)["keys"]
-    made = _outgoing.keys(model(*marked, gateways=BOTH), "mx1.example.org")
+    made = _dkim.keys(model(*marked, gateways=BOTH), "mx1.example.org")
     assert [(new["selector"], new["stage"]) for new in made if not new["public"]] == [
         ("mx1-2", "signing"), ("mx1-ed-2", "signing")]  # fmt: skip
     assert [step for step in plan(*marked, now=201, gateways=BOTH)["steps"] if step["due"]] == []

@@ -377,6 +377,26 @@ def test_gateways_whose_selectors_would_be_the_same_are_refused():
         build(gateways)
 
 
+SAME = {
+    # case: (the gateways' first labels, the senders' labels, what is said)
+    "of another gateway": (("mx1", "news-mx1"), ["news"], "taken for those of news-mx1 on news-mx1.example.org"),
+    "of another sender": (("mx1", "a-mx1"), ["b", "b-a"], "taken for those of b-a-mx1 on mx1.example.org"),
+    "of the gateway's own later keys": (("ed", "mx2"), ["ed"], "taken for those of ed on ed.example.org"),
+    "of a sender's later keys": (("2", "mx2"), ["a-2", "a"], "taken for those of a-2-2 on 2.example.org"),
+}
+
+
+@pytest.mark.parametrize(("shorts", "labels", "said"), SAME.values(), ids=SAME)
+def test_a_label_whose_selectors_would_be_those_of_others_is_refused(shorts, labels, said):
+    gateways = {f"{short}.example.org": values for short, values in zip(shorts, GATEWAYS.values())}
+    senders = {f"{label}@example.org": label for label in labels}
+    with pytest.raises(_model.InventoryError) as caught:
+        build(gateways, mail_dkim_senders=senders)
+    (problem,) = caught.value.problems
+    assert said in problem
+    build(gateways, mail_dkim_senders={"news@example.org": "another"})
+
+
 def test_ptr_and_long_records_are_warned_of():
     assert "ptr" in build(mail_spf=["ptr", "-all"])["dns"]["warnings"][0]
 

@@ -1,6 +1,6 @@
 # Copyright: gatehouse.mail contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may submit, which keys sign, and where milters listen, from inventories alone."""
+"""Who may submit, and where milters listen, from inventories alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ansible_collections.gatehouse.mail.plugins.module_utils import _model, _out
 
 PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
-PUBLIC = "ERijMbvo6AxCXHGccCqD/KD18LJ4b7iDQ+Jc/qrTdeQ="
 
 
 def build(**values):
@@ -117,58 +116,6 @@ def test_bad_value(name):
     assert "; " in problem
     assert PASSWORD not in problem
     assert "elevenchars" not in problem
-
-
-def entry(selector, kind="rsa", stage="signing", host="mx1.example.org"):
-    public = PUBLIC if kind == "ed25519" else PUBLIC * 8
-    return {"domain": "example.org", "selector": selector, "host": host, "type": kind, "stage": stage, "since": "x",
-            "public": public}  # fmt: skip
-
-
-def keys_of(*written, senders=None):
-    model = {
-        "me": {"name": "mx1.example.org", "short": "mx1"},
-        "domains": [{"name": "example.org"}],
-        "dkim_senders": senders or {},
-        "dkim": list(written),
-    }
-    return [
-        (key["selector"], key["type"], key["stage"], key["public"] is not None)
-        for key in _outgoing.keys(model, "mx1.example.org")
-    ]
-
-
-def test_keys_that_nobody_made_sign_as_soon_as_they_are_made():
-    assert keys_of() == [("mx1", "rsa", "signing", False), ("mx1-ed", "ed25519", "signing", False)]
-
-
-def test_a_sender_has_keys_beside_those_of_its_domain():
-    found = keys_of(senders={"news@example.org": "news", "x@example.net": "other"})
-    assert [key[0] for key in found] == ["mx1", "mx1-ed", "news-mx1", "news-mx1-ed"]
-
-
-def test_keys_that_are_written_down_are_those():
-    found = keys_of(entry("mx1", stage="retired"), entry("mx1-202612"), entry("mx2", host="mx2.example.org"))
-    assert found == [
-        ("mx1", "rsa", "retired", True),
-        ("mx1-202612", "rsa", "signing", True),
-        ("mx1-ed", "ed25519", "signing", False),
-    ]
-
-
-def test_beside_retired_keys_alone_others_are_made():
-    found = keys_of(entry("mx1", stage="retired"), entry("mx1-ed", "ed25519", "published"))
-    assert found == [
-        ("mx1", "rsa", "retired", True), ("mx1-2", "rsa", "signing", False), ("mx1-ed", "ed25519", "published", True)
-    ]  # fmt: skip
-
-
-def test_no_selector_is_used_twice():
-    gone = [entry("mx1", stage="removed"), entry("mx1-2", stage="removed"), entry("mx1-ed", "ed25519", "removed")]
-    found = keys_of(*gone)
-    assert [key for key in found if key[2] != "removed"] == [
-        ("mx1-3", "rsa", "signing", False), ("mx1-ed-2", "ed25519", "signing", False)]  # fmt: skip
-    assert [key[0] for key in found if key[2] == "removed"] == ["mx1", "mx1-2", "mx1-ed"]
 
 
 def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
