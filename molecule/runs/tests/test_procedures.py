@@ -369,11 +369,11 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies,
                 said = named(page.play("rotate_dkim"))
                 due = {owner.split(".")[0] for owner, _kind, _data in served() - before}
                 assert due
-                assert all(selector.startswith("mx3") for selector in due)
-                assert {line.split(".")[0] for line in said if line.startswith("mx3")} == due
+                assert all("mx3" in selector for selector in due)  # the domain's keys and those of senders
+                assert {line.split(".")[0] for line in said if "mx3" in line} == due
                 assert traces(others) == {host.name: [] for host in others}
                 wait(lambda: page.lab and ripe(page), 60, "the day from which the keys go")
-                assert [line for line in named(page.play("rotate_dkim")) if line.startswith("mx3")] == []
+                assert [line for line in named(page.play("rotate_dkim")) if "mx3" in line] == []
         stream.arrives(wait, lab.store)
         assert served() == before
     finally:
@@ -390,7 +390,7 @@ def ripe(page):
     """Whether the retired keys may go, as rotate_dkim.yml itself says in check mode."""
     results = page.lab.playbook("playbooks/rotate_dkim.yml", "--check", inventory=page.inventory.folder)
     said = next(result["msg"] for result in results if result["task"] == "Show the next steps")
-    return all("now" in line for line in said if line.startswith("mx3"))
+    return all("now" in line for line in said if "mx3" in line)
 
 
 def test_the_ca_s_key_gets_another_passphrase(procedure, tmp_path):
