@@ -49,7 +49,7 @@ def test_a_filter_finds_in_its_lines_what_it_should(name):
 
 # Lines of daemons, with what a client says in place of XX; the address is the client's own.
 SMTP, SUBMISSION = "Nov 26 10:00:00 mx1 postfix/smtpd[1]: ", "Nov 26 10:00:00 mx1 postfix/submission/smtpd[1]: "
-IMAP, TAIL = "Nov 26 10:00:00 store dovecot: imap-login: ", "lip=10.8.0.31, TLS, session=<hmT0TFJEyq4KYgAp>"
+IMAP, TAIL = "Nov 26 10:00:00 store dovecot[7]: imap-login: ", "lip=10.8.0.31, TLS, session=<hmT0TFJEyq4KYgAp>"
 FAILED = "authentication failed: authentication failure"
 SAID = {
     "gatehouse-smtp": [
@@ -75,7 +75,7 @@ PIECES = [
     *("mx1 postfix/smtpd[1]: ", "mx1 postfix/submission/smtpd[1]: warning: ", "user=<x>, method=PLAIN, ", ", TLS"),
     *(f"too many errors after RCPT from unknown[{OTHER}]", f"SASL PLAIN {FAILED}"),
     *("Nov 26 10:00:00 ", "#012", "\\n", "%(x)s", "<HOST>", "::1", f">, method=PLAIN, rip={OTHER}, {TAIL}", "\n"),
-    f"mx1 dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<x>, rip={OTHER}, {TAIL}",
+    f"mx1 dovecot[7]: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<x>, rip={OTHER}, {TAIL}",
 ]
 
 
