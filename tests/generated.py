@@ -64,6 +64,7 @@ def other() -> dict[str, dict[str, Any]]:
         "mail_milter_sockets": "inet",
         "mail_postscreen": True,
         "mail_tried_checks": ["greylisting"],
+        "mail_bans": False,
         "public_suffix_list_refresh": "cron",
         "unbound_root_hints": [". 3600 IN NS ns.example.net."],
         "unbound_trust_anchors": [". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"],

@@ -143,6 +143,12 @@ KINDS = {
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,
     "dmarc_exempt_clients": NETWORK,
+    "fail2ban_ignoreip": NETWORK,
+    "fail2ban_smtp_ignoreip": NETWORK,
+    "fail2ban_allow_lists.zone": NAME,
+    "fail2ban_allow_lists.codes": _like(
+        r"[0-9.;\[\]]+", "is no return-code filter", 'write what counts as an answer, such as "127.0.0.[2..11]"'
+    ),
     "firewall_ports.sources": NETWORK,
     "opendmarc_ignore_hosts": NETWORK,
     "postfix_exempt_clients": NETWORK,
@@ -175,6 +181,7 @@ RANGES = {
     "clamav_freshclam_http_proxy_port": _PORT,
     "dovecot_imaps_port": _PORT,
     "dovecot_lmtp_port": _PORT,
+    "fail2ban_jails.port": _PORT,
     "firewall_ports.port": _PORT,
     "firewall_ssh_port": _PORT,
     "platform_reserved_ports": _PORT,
@@ -185,6 +192,12 @@ RANGES = {
     "clamav_message_size_limit": (1, LARGEST),
     "clamav_milter_read_timeout": (1, LARGEST),
     "dmarc_header_size_limit": (1, 524288),
+    "fail2ban_dbpurgeage": (1, LARGEST),
+    "fail2ban_findtime": (1, LARGEST),
+    "fail2ban_login_bantime": (1, LARGEST),
+    "fail2ban_login_bantime_maxtime": (1, LARGEST),
+    "fail2ban_maxretry": (1, LARGEST),
+    "fail2ban_smtp_bantime": (1, 3600),  # less than anybody's queue lives
     "greylist_delay": (1, 3600),
     "greylist_ipv4cidr": (1, 32),
     "greylist_ipv6cidr": (1, 128),

@@ -350,17 +350,28 @@ def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[di
     return found
 
 
+def networks(at: Place, value: object) -> list[str]:
+    """Addresses and networks in the order written."""
+    return _matches(at, value, "clients", ())
+
+
 def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict[str, list[str]]:
     """{clients, recipients: [who is not greylisted, ...]} in the order written."""
     written = _inventory.record(at, value, ("clients", "recipients"), '{clients: ["203.0.113.0/24"]}')
-    found: dict[str, list[str]] = {}
-    for what, example in (("clients", "203.0.113.0/24"), ("recipients", "alice@example.org")):
-        found[what] = []
-        for index, item in enumerate(_inventory.sequence(at[what], written.get(what, []), f'["{example}"]')):
-            match = _match(at[what][index], item, what, ours)
-            if match and match in found[what]:
-                at[what][index].refuse(item, "is there twice", "write it once")
-            found[what].append(match)
+    return {
+        "clients": _matches(at["clients"], written.get("clients", []), "clients", ours),
+        "recipients": _matches(at["recipients"], written.get("recipients", []), "recipients", ours),
+    }
+
+
+def _matches(at: Place, value: object, what: str, ours: Collection[str]) -> list[str]:
+    example = {"clients": "203.0.113.0/24", "recipients": "alice@example.org"}[what]
+    found: list[str] = []
+    for index, item in enumerate(_inventory.sequence(at, value, f'["{example}"]')):
+        match = _match(at[index], item, what, ours)
+        if match and match in found:
+            at[index].refuse(item, "is there twice", "write it once")
+        found.append(match)
     return found
 
 

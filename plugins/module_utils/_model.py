@@ -73,6 +73,9 @@ SITE_VARIABLES = (
     "mail_greylisting",
     "mail_greylist_delay",
     "mail_greylist_exceptions",
+    "mail_bans",
+    "mail_bans_vpn",
+    "mail_bans_exempt",
     "mail_clear_secrets",
     "mail_unrouted_addresses",
 )
@@ -94,6 +97,8 @@ LISTEN = {
     GATEWAYS: {"smtp": ["internet", "vpn"], "submission": ["vpn"]},
     STORES: {"lmtp": ["vpn"], "imaps": ["vpn"], "greylist": ["vpn"]},
 }
+# What is offered here is watched by the jail of this name.
+JAILS = {"smtp": "gatehouse-smtp", "submission": "gatehouse-submission", "imaps": "gatehouse-imap"}
 EPHEMERAL_PORTS = range(32768, 61000)  # Linux: net.ipv4.ip_local_port_range
 # The SELinux type of each port and the ports that EL's policy gives it already (corenetwork.te of c9s and c10s).
 PORT_TYPES = {
@@ -145,6 +150,7 @@ GREYLIST_DELAYS = (1, 3600)  # seconds; postgrey takes 0 for its own default of 
 GREYLIST_DELAY = 60  # seconds
 
 # RFC 1918, RFC 6598 (carrier-grade NAT, used by overlay networks), RFC 4193
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 PRIVATE_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
@@ -655,6 +661,30 @@ def _greylist_host(at: Place, value: object, keeper: Mapping[str, Any] | None, p
     return {"host": keeper["host"], "listen": listen, "connect": f"inet:{listen}"}
 
 
+def _bans(
+    at: Place,
+    values: Mapping[str, Any],
+    hosts: Sequence[Mapping[str, Any]],
+    vpn: Sequence[IPNetwork],
+    lists: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Whether anybody is banned, who never is, and the DNS lists of those who are not banned at port 25."""
+    exempt = _checks.networks(at["mail_bans_exempt"], values.get("mail_bans_exempt", []))
+    whole = not _inventory.boolean(at["mail_bans_vpn"], values.get("mail_bans_vpn", False))
+    own = {me[key] for me in hosts for key in ("ipv4", "ipv6", "vpn_address") if me[key]}
+    never = {str(ipaddress.ip_network(address)) for address in own} | {str(network) for network in vpn if whole}
+    return {
+        "on": _inventory.boolean(at["mail_bans"], values.get("mail_bans", True)),
+        "never": [*LOOPBACK, *sorted(never.union(exempt))],
+        "allow_lists": [
+            {"zone": entry["zone"], "codes": use["codes"]}
+            for entry in lists
+            for use in entry["uses"]
+            if use["use"] == "trust"
+        ],
+    }
+
+
 def _mail(
     at: Place, values: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]], keeper: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -889,6 +919,12 @@ def _view(
         "absent": [
             *(_outgoing.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
             *([] if site["greylist"]["host"] == me["host"] else ["greylist"]),
+            *([] if site["bans"]["on"] else ["fail2ban"]),
+        ],
+        "jails": [
+            {"name": JAILS[entry["name"]], "port": entry["port"]}
+            for entry in listen
+            if site["bans"]["on"] and entry["name"] in JAILS
         ],
         "certificate_files": me["certificate_files"],
         "tls": _tls(me),
@@ -934,6 +970,7 @@ def parts(
     exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
     keeper = _keeper(groups, members, problems)
     mail = _mail(places[first], values, everyone, next((me for me in everyone if me["host"] == keeper), None))
+    bans = _bans(places[first], values, everyone, vpn, mail["dns_lists"])
     by_group = {group: [host for host in members if members[host] == group] for group in (GATEWAYS, STORES)}
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]), by_group[STORES])
     _passphrases(list(members), variables, places)
@@ -964,6 +1001,7 @@ def parts(
         "stores": [_pick(me, "host", "name", "vpn_address") for me in everyone if me["group"] == STORES],
         "vpn_networks": networks,
         **mail,
+        "bans": bans,
     }
     exempt = sorted(networks + [network for gateway in gateways for network in _networks_of(gateway)])
     first_preference = min(me["preference"] for me in exchangers)

@@ -31,6 +31,7 @@ OPTIONS = {
     "milters on TCP": (
         {"mail_milter_sockets": "inet"}, f"platform,{JUDGES},opendkim,clamav", "milter_port|gatehouse_clamav", None
     ),
+    "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no greylist"]
 

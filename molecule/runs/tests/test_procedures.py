@@ -646,6 +646,24 @@ def test_the_scanner_is_away(lab, procedure, wait):
 
 
 @pytest.mark.stress
+def test_somebody_is_banned_and_let_out(lab, procedure, wait, smtp):
+    gateway, source = lab.gateways[0], lab.stranger(81)
+    lab.internet.out("ip", "address", "replace", f"{source}/24", "dev", "inet0")
+    gateway.out("fail2ban-client", "set", "gatehouse-smtp", "banip", source)
+    wait(lambda: smtp(gateway.mail_ipv4, "QUIT", source=source) == ["ConnectionRefusedError"], 10, "the ban")
+    with procedure("Somebody is banned", **{"198.51.100.7": source}) as page:
+        assert source in page.on([gateway], "fail2ban-client banned")[0]
+        assert source in page.on([gateway], "grep ' Ban")[0]
+        page.on([gateway], "grep", check=False)
+        page.on([gateway], "fail2ban-client unban")
+        wait(lambda: smtp(gateway.mail_ipv4, "QUIT", source=source)[0].startswith("220 "), 10, "the end of the ban")
+        page.on([gateway], "fail2ban-client unban --all")
+        page.on([gateway], "systemctl stop fail2ban")
+    site(lab, "--tags", "fail2ban", "--limit", gateway.name)
+    assert "gatehouse-smtp" in gateway.out("fail2ban-client", "status")
+
+
+@pytest.mark.stress
 def test_a_gateway_is_asked_what_it_thinks_and_shows(lab, procedure, smtp, published):
     gateway = lab.gateways[0]
     with procedure("Reading a refusal") as page:

@@ -143,7 +143,8 @@ OPTIONAL = [role for role in ROLES if (role / "tasks/absent.yml").exists()]
 
 
 def test_what_can_be_switched_off_is_known():
-    assert [role.name for role in OPTIONAL] == ["clamav", "dmarc", "greylist", "opendmarc", "spamassassin", "spf"]
+    known = ["clamav", "dmarc", "fail2ban", "greylist", "opendmarc", "spamassassin", "spf"]
+    assert [role.name for role in OPTIONAL] == known
 
 
 @pytest.mark.parametrize("family", ["debian", "redhat"])

@@ -114,6 +114,32 @@ BAD_VALUES = {
         "is the port of imaps",
         "a port that is free",
     ),
+    "bans is no word": (site(mail_bans="on"), 'mail_bans: "on"', "not a boolean", "true or false"),
+    "bans on the VPN in a list": (site(mail_bans_vpn=[]), "mail_bans_vpn: []", "not a boolean", "true or false"),
+    "one who is not banned, without a list": (
+        site(mail_bans_exempt="203.0.113.0/24"),
+        'mail_bans_exempt: "203.0.113.0/24"',
+        "a string, not a list",
+        'write a list, such as ["203.0.113.0/24"]',
+    ),
+    "everybody is not banned": (
+        site(mail_bans_exempt=["0.0.0.0/0"]),
+        'mail_bans_exempt[0]: "0.0.0.0/0"',
+        "is everybody",
+        "a smaller network",
+    ),
+    "a name is not banned": (
+        site(mail_bans_exempt=["mail.example.net"]),
+        'mail_bans_exempt[0]: "mail.example.net"',
+        "is neither an address nor a network",
+        "without host bits",
+    ),
+    "not banned twice": (
+        site(mail_bans_exempt=["203.0.113.7", "203.0.113.7/32"]),
+        'mail_bans_exempt[1]: "203.0.113.7/32"',
+        "is there twice",
+        "write it once",
+    ),
     "domain with a space": (domains("exa mple.org"), DOMAIN + '"exa mple.org"', "(space at 4)", 'write "example.org"'),
     "empty domain": (domains(""), DOMAIN + '""', "(empty)", "example.org"),
     "domain with a trailing dot": (
@@ -983,6 +1009,14 @@ def test_the_lab_in_whole():
             "host": "store.example.org", "listen": "10.99.0.31:60000", "connect": "inet:10.99.0.31:60000", "delay": 60,
             "exceptions": {"clients": [], "recipients": []},
         },
+        "bans": {
+            "on": True,
+            "never": [
+                "127.0.0.0/8", "::1/128", "10.99.0.0/24", "10.99.0.11/32", "10.99.0.12/32", "10.99.0.31/32",
+                "198.51.100.11/32", "198.51.100.12/32", "198.51.100.31/32", "2001:db8:51::11/128",
+            ],
+            "allow_lists": [{"zone": "list.dnswl.org", "codes": "127.0.[0..254].[2..3]"}],
+        },
         "clear_secrets": False,
         "reserved_ports": [],
         "selinux_ports": [],
@@ -1078,6 +1112,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", *mx2_networks],
             "listen": smtp,
+            "jails": [{"name": "gatehouse-smtp", "port": 25}],
             **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
@@ -1090,6 +1125,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", *mx1_networks],
             "listen": smtp,
+            "jails": [{"name": "gatehouse-smtp", "port": 25}],
             **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
@@ -1102,6 +1138,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", mx1_networks[0], mx2_networks[0], mx1_networks[1]],
             "listen": dovecot,
+            "jails": [{"name": "gatehouse-imap", "port": 993}],
             "reserved_ports": [60000],
             "selinux_ports_absent": [],
             "absent": [],
@@ -1316,6 +1353,32 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
     assert models["store.example.org"]["selinux_ports_absent"] == [gone]
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
     assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == ["dmarc", "greylist"]
+
+
+def test_ports_that_are_offered_have_their_jails():
+    changes = {**site(mail_logins={"alice@example.org": "alice@example.org"}, mail_ports={"imaps": 995})["all"]}
+    changes["vault_mail_login_passwords"] = {"alice@example.org": "x" * 24}
+    models = _model.build(*inventory({"all": changes}))
+    assert models["mx1.example.org"]["jails"] == [
+        {"name": "gatehouse-smtp", "port": 25},
+        {"name": "gatehouse-submission", "port": 32841},
+    ]
+    assert models["store.example.org"]["jails"] == [{"name": "gatehouse-imap", "port": 995}]
+
+
+def test_without_bans_there_is_no_jail_and_the_role_is_absent():
+    for host, model in _model.build(*inventory(site(mail_bans=False))).items():
+        assert model["jails"] == []
+        assert model["absent"][-1] == "fail2ban", host
+
+
+def test_gateways_and_mail_hosts_are_not_banned_where_the_vpn_is():
+    exempt = ["203.0.113.0/24", "2001:db8:7::1"]
+    models = _model.build(*inventory(site(mail_bans_vpn=True, mail_bans_exempt=exempt)))
+    assert models["mx1.example.org"]["bans"]["never"] == [
+        *("127.0.0.0/8", "::1/128", "10.99.0.11/32", "10.99.0.12/32", "10.99.0.31/32", "198.51.100.11/32"),
+        *("198.51.100.12/32", "198.51.100.31/32", "2001:db8:51::11/128", "2001:db8:7::1/128", "203.0.113.0/24"),
+    ]
 
 
 def greylist_ports(models):

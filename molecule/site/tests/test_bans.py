@@ -1,0 +1,307 @@
+"""Who makes too many errors is banned, at that port alone and for a while; and he can have nobody else banned."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+
+import pytest
+
+JAILS = {"mail_gateways": {"gatehouse-smtp", "gatehouse-submission"}, "mail_stores": {"gatehouse-imap"}}
+ERRORS = 3  # of a session, after which Postfix ends it
+REFUSED = ["ConnectionRefusedError"]
+KNOCK = """
+import socket, sys
+address, port, source = sys.argv[1:]
+print(socket.create_connection((address, int(port)), 10, (source, 0)).makefile().readline())
+"""
+LOGIN = """
+import imaplib, json, ssl, sys
+order = json.load(sys.stdin)
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+answers = []
+for number in range(order["count"]):
+    try:
+        with imaplib.IMAP4_SSL(order["host"], 993, ssl_context=context, timeout=20) as client:
+            client.login("alice@example.org", f"wrong {number}")
+    except (OSError, imaplib.IMAP4.error) as error:
+        answers.append(type(error).__name__)
+print(json.dumps(answers))
+"""
+
+
+def banned(host, jail="gatehouse-smtp"):
+    return set(host.out("fail2ban-client", "get", jail, "banip").split())
+
+
+def jails(host):
+    return set(re.findall(r"[\w-]+", host.out("fail2ban-client", "status").partition("Jail list:")[2]))
+
+
+@pytest.fixture(scope="module")
+def strangers(lab):
+    """strangers(octet, version): an address of the internet's container that nothing keeps from a ban."""
+    four, six = lab.internet.lab_address4.rpartition(".")[0], lab.internet.lab_address6.rpartition("::")[0]
+    for octet in range(80, 100):
+        lab.internet.out("ip", "address", "replace", f"{four}.{octet}/24", "dev", "inet0")
+    lab.internet.out("ip", "address", "replace", f"{six}::80/64", "dev", "inet0", "nodad", "preferred_lft", "0")
+    return lambda octet, version=4: f"{six}::{octet}" if version == 6 else f"{four}.{octet}"
+
+
+@pytest.fixture
+def impatient(gateway):
+    """A gateway that ends a session soon and at once, and bans nobody before the test and after it."""
+    gateway.out("fail2ban-client", "unban", "--all")
+    gateway.out("postconf", "-e", f"smtpd_hard_error_limit={ERRORS}", "smtpd_error_sleep_time=0")
+    gateway.reload_postfix()
+    yield gateway
+    gateway.out("fail2ban-client", "unban", "--all")
+    gateway.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
+    gateway.reload_postfix()
+
+
+@pytest.fixture
+def offend(impatient, smtp):
+    """offend(address of the gateway, source, sessions): that many sessions with too many errors."""
+
+    def sessions(address, source, count=5):
+        for _number in range(count):
+            replies = smtp(address, *["NONSENSE"] * (ERRORS + 1), source=source)
+            assert replies == REFUSED or any("too many errors" in reply for reply in replies), replies
+
+    return sessions
+
+
+def greeted(smtp, address, source=None):
+    return smtp(address, "QUIT", source=source)[0].startswith("220 ")
+
+
+def test_the_jails_are_those_of_the_model(lab):
+    for group, names in JAILS.items():
+        for name in lab.groups[group]:
+            assert jails(lab[name]) == names, name
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_makes_too_many_errors_is_banned_there_until_the_ban_is_over(
+    lab, impatient, smtp, strangers, offend, wait, version
+):
+    address = impatient.mail_ipv4 if version == 4 else impatient.mail_ipv6
+    source = strangers(80, version)
+    offend(address, source, 4)
+    time.sleep(3)  # as long as fail2ban may take to read a line, so that four are not five that came late
+    assert greeted(smtp, address, source)
+    offend(address, source, 1)
+    wait(lambda: smtp(address, "QUIT", source=source) == REFUSED, 10, f"a ban of {source}")
+    assert banned(impatient) == {source}
+    other = lab.internet.lab_address4 if version == 4 else lab.internet.lab_address6
+    assert greeted(smtp, address, other)
+    assert lab.internet.out("python3", "-c", KNOCK, address, "22", source).startswith("SSH-")
+    rest = [["systemctl", "restart", "firewalld"], ["systemctl", "kill", "--signal=KILL", "fail2ban"]]
+    for command in (
+        ["firewall-cmd", "--reload"], ["firewall-cmd", "--complete-reload"], ["systemctl", "restart", "fail2ban"],
+        *(rest if version == 4 else []),
+    ):  # fmt: skip
+        impatient.out(*command)
+        wait(lambda: greeted(smtp, address, other), 20, f"others to be served after {command}")
+        wait(lambda: smtp(address, "QUIT", source=source) == REFUSED, 20, f"the ban after {command}")
+    impatient.out("fail2ban-client", "unban", source)
+    wait(lambda: greeted(smtp, address, source), 5, f"{source} to be let out")
+
+
+@pytest.mark.stress
+def test_a_ban_ends_by_itself(impatient, smtp, strangers, offend, wait):
+    impatient.out("fail2ban-client", "set", "gatehouse-smtp", "bantime", "4")
+    try:
+        for _time in range(2):  # the second one is as long as the first
+            offend(impatient.mail_ipv4, strangers(82))
+            wait(lambda: smtp(impatient.mail_ipv4, "QUIT", source=strangers(82)) == REFUSED, 10, "a ban")
+            wait(lambda: greeted(smtp, impatient.mail_ipv4, strangers(82)), 8, "the end of the ban")
+    finally:
+        impatient.out("fail2ban-client", "reload")
+    assert impatient.out("fail2ban-client", "get", "gatehouse-smtp", "bantime").strip() == "600"
+
+
+def test_whom_an_allow_list_or_the_operator_lets_in_is_not_banned(lab, impatient, smtp, strangers, offend, wait):
+    name = ".".join([*reversed(strangers(84).split(".")), "wl.example."])
+    lab.nsupdate("wl.example", f"add {name} 60 A 127.0.5.2")
+    try:
+        offend(impatient.mail_ipv4, strangers(84), 6)
+        offend(impatient.mail_ipv4, lab.stranger(72), 6)  # by mail_access
+        offend(impatient.mail_ipv4, strangers(85), 5)
+        wait(lambda: banned(impatient), 10, "a ban of who is on no list")
+        assert banned(impatient) == {strangers(85)}
+        assert f"Ignore {strangers(84)} by command" in impatient.out("tail", "-n", "200", "/var/log/fail2ban.log")
+    finally:
+        lab.nsupdate("wl.example", f"del {name}")
+
+
+LIE = "too many errors after RCPT from unknown[198.18.52.86]"
+HOSTILE = [
+    *(
+        LIE,
+        f"x[{LIE}",
+        f"mx1 postfix/smtpd[1]: {LIE}",
+        f"Nov 26 10:00:00 mx1 postfix/smtpd[1]: {LIE}",
+        "<HOST>",
+        "%(x)s",
+    ),
+    *(
+        f"a\\nNov 26 10:00:00 mx1 postfix/smtpd[1]: {LIE}",
+        f"a\rpostfix/smtpd[1]: {LIE}",
+        f"#012mx1 postfix/smtpd[1]: {LIE}",
+    ),
+    *("unknown[198.18.52.86]: SASL PLAIN authentication failed: authentication failure", ": x" * 40, "x" * 2000),
+    *(
+        "[198.18.52.86]",
+        "x, rip=198.18.52.86, lip=1",
+        "\udcff\udcfe[198.18.52.86]",
+        "$(reboot)",
+        "';--",
+        "é[198.18.52.86]:",
+    ),
+]
+
+
+def test_what_a_stranger_writes_bans_nobody(lab, gateway, smtp, strangers, no_limits, wait):
+    """In HELO, sender, recipient and in place of a command, 200 lines in all, by one who makes each mistake once."""
+    for octet, text in enumerate(HOSTILE, 80):
+        source = strangers(80 + octet % 20)
+        lines = [
+            f"EHLO {text}",
+            f"HELO {text}",
+            "EHLO x.example",
+            f"MAIL FROM:<{text}@sender.example>",
+            f"MAIL FROM:{text}",
+        ]
+        lines += [
+            "RSET",
+            "MAIL FROM:<carol@sender.example>",
+            f"RCPT TO:<{text}@example.org>",
+            f"RCPT TO:{text}",
+            text,
+            "QUIT",
+        ]
+        smtp(gateway.mail_ipv4, *lines, source=source)
+        token = base64.b64encode(f"\0{text}\0{text}".encode("utf-8", "surrogateescape")).decode()
+        hello = ["EHLO x", "STARTTLS", "EHLO x", f"AUTH PLAIN {token}", f"AUTH {text}", "QUIT"]
+        smtp(gateway.mail_vpn_address, *hello, client=lab.client, port=32841)
+    time.sleep(4)
+    assert banned(gateway) | banned(gateway, "gatehouse-submission") == set()
+    status = gateway.out("fail2ban-client", "status", "gatehouse-smtp")
+    assert re.search(r"Currently failed:\s+0\n", status), status
+
+
+def test_a_resolver_that_is_down_bans_nobody(gateway, smtp, strangers, impatient):
+    """Fifty sessions of ten honest senders, who are told to come again."""
+    before = gateway.out("fail2ban-client", "status", "gatehouse-smtp")
+    honest = ["EHLO x.example", "MAIL FROM:<carol@sender.example>", "RCPT TO:<bob@example.org>", "QUIT"]
+    gateway.out("systemctl", "stop", "unbound")
+    try:
+        told = [smtp(gateway.mail_ipv4, *honest, source=strangers(90 + number % 10)) for number in range(50)]
+    finally:
+        gateway.out("systemctl", "start", "unbound")
+    assert {replies[3][:1] for replies in told} == {"4"}, told[0]
+    time.sleep(3)
+    assert gateway.out("fail2ban-client", "status", "gatehouse-smtp") == before
+    assert banned(gateway) == set()
+
+
+@pytest.fixture
+def vpn_too(lab):
+    """The VPN's other clients may be banned, until the test is over."""
+    network = f"{lab.client.lab_vpn_address.rpartition('.')[0]}.0/24"
+    hosts = [
+        (host, jail)
+        for group, names in JAILS.items()
+        for name in lab.groups[group]
+        for host in [lab[name]]
+        for jail in names
+    ]
+    try:
+        for host, jail in hosts:
+            host.out("fail2ban-client", "set", jail, "delignoreip", network)
+        yield
+    finally:
+        for host in {host.name: host for host, _jail in hosts}.values():
+            host.out("fail2ban-client", "unban", "--all")
+            host.out("fail2ban-client", "reload", "--restart", "--all")
+
+
+def guess(smtp, address, count, client):
+    token = base64.b64encode(b"\0alice@example.org\0wrong").decode()
+    lines = ["EHLO x", "STARTTLS", "EHLO x", f"AUTH PLAIN {token}", "QUIT"]
+    return [smtp(address, *lines, client=client, port=32841) for _number in range(count)]
+
+
+def test_wrong_passwords_close_that_port_to_who_guesses(lab, gateway, smtp, vpn_too, wait):
+    me, address = lab.client.lab_vpn_address, gateway.mail_vpn_address
+    (other,) = [host for host in lab.gateways if host is not gateway]
+    assert all(replies[4].startswith("535 ") for replies in guess(smtp, address, 5, lab.client))
+    wait(lambda: smtp(address, "QUIT", client=lab.client, port=32841) == REFUSED, 10, "a ban of the client")
+    assert smtp(address, "QUIT", client=lab.client)[0].startswith("220 ")
+    assert smtp(other.mail_vpn_address, "QUIT", client=lab.client, port=32841)[0].startswith("220 ")
+    assert banned(gateway, "gatehouse-submission") == {me}
+    before = gateway.mail_log().count("SASL PLAIN authentication failed")
+    for host in (other, lab.store):
+        guess(smtp, address, 10, host)
+    time.sleep(3)
+    assert gateway.mail_log().count("SASL PLAIN authentication failed") == before + 20
+    assert banned(gateway, "gatehouse-submission") == {me}
+
+
+@pytest.mark.stress  # Dovecot lets who guesses wait ever longer
+def test_wrong_passwords_by_imap_close_that_port(lab, smtp, vpn_too, wait):
+    order = {"host": lab.store.mail_vpn_address, "count": 5}
+    lab.client.out("python3", "-c", LOGIN, given=json.dumps(order))
+    wait(lambda: banned(lab.store, "gatehouse-imap") == {lab.client.lab_vpn_address}, 10, "a ban of the client")
+    assert smtp(lab.store.mail_vpn_address, client=lab.client, port=993) == REFUSED
+
+
+@pytest.mark.stress
+def test_a_candidate_that_would_ban_the_wrong_ones_does_not_go_live(gateway):
+    """A filter that finds nothing, one that finds too much, one that does not compile, a jail without its filter."""
+    program, candidate = "gatehouse-fail2ban-candidate", "/etc/fail2ban/candidate"
+    smtp_filter, settings = f"{candidate}/filter.d/gatehouse-smtp.conf", f"{candidate}/jail.d/gatehouse.local"
+    assert json.loads(gateway.out(program)) == {"jails": sorted(jails(gateway)), "placed": []}
+    for file, old, new, said in (
+        (smtp_filter, "too many errors", "to many errors", "does not find"),
+        (smtp_filter, "too many errors after", ".*", "does not find"),
+        (smtp_filter, "<ADDR>", "<ADDR>(", "does not find"),
+        (settings, "filter = gatehouse-smtp", "filter = gatehouse-none", "gatehouse-none"),
+        (settings, "/var/log/gatehouse-mail.log", "/var/log/nothing.log", "not found any log file"),
+    ):
+        text = gateway.out("cat", file)
+        assert old in text
+        gateway.run("tee", file, given=text.replace(old, new))
+        try:
+            result = gateway.run(program, check=False)
+        finally:
+            gateway.run("tee", file, given=text)
+        assert (result.returncode, said in result.stderr) == (1, True), (new, result)
+
+
+@pytest.mark.stress
+def test_no_line_takes_long(gateway):
+    lines = [
+        f"Nov 26 10:00:00 mx1 postfix/smtpd[1]: {': x' * 40}",
+        f"Nov 26 10:00:00 mx1 dovecot: imap-login: Disconnected{': x' * 40}",
+    ]
+    lines = [
+        *(line for line in lines for _number in range(10)),
+        f"Nov 26 10:00:00 mx1 dovecot: imap-login: Disconnected: {'x (auth failed, 1' * 65536}",
+    ]
+    gateway.run("tee", "/tmp/lines.log", given="\n".join(lines) + "\n")
+    for name in ("gatehouse-smtp", "gatehouse-submission", "gatehouse-imap"):
+        started = time.monotonic()
+        assert (
+            gateway.run(
+                "fail2ban-regex", "--out=ip", "/tmp/lines.log", f"/etc/fail2ban/filter.d/{name}.conf", check=False
+            ).stdout
+            == ""
+        )
+        assert time.monotonic() - started < 3, name
+    gateway.out("rm", "/tmp/lines.log")
