@@ -26,15 +26,10 @@ REMEMBERED = 100_000  # messages; each is forgotten when Postfix removes it, or 
 NAMED = 10  # lines that could not be read
 
 _LINE = re.compile(
-    r"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}(?P<day>\d{1,2}) (?P<time>\d\d:\d\d:\d\d) "
+    r"(?P<month>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) (?P<time>\d\d:\d\d:\d\d) "
     r"\S+ (?P<program>[^\s\[:]+)(?:\[\d+\])?: (?P<said>.*)"
 )
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1
-    )
-}
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _ENTRY = re.compile(r"(?P<id>[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}|NOQUEUE): (?P<event>.*)")
 _CLIENT = re.compile(r"client=(?P<client>\S+?\[\S+?\])(?:,|$)")
 _FROM = re.compile(r"from=<(?P<sender>[^>]*)>, size=(?P<size>\d+), nrcpt=\d+")
@@ -114,7 +109,7 @@ def records(lines: Iterable[str], now: datetime.date, unread: Unread) -> Iterato
         if entry is None or not entry["event"].startswith((*_EVENTS, "removed")):
             continue
         try:
-            month, day = _MONTHS[parts["month"]], int(parts["day"])
+            month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
             clock = datetime.time.fromisoformat(parts["time"])
             when = datetime.datetime.combine(datetime.date(year_of(month, day, now), month, day), clock)
             found = list(_read(entry["id"], entry["event"], program[-1], when, messages))
