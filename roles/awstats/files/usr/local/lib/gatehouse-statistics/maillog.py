@@ -32,8 +32,8 @@ _LINE = re.compile(
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _ENTRY = re.compile(r"(?P<id>[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}|NOQUEUE): (?P<event>.*)")
 _CLIENT = re.compile(r"client=(?P<client>\S+?\[\S+?\])(?:,|$)")
-_FROM = re.compile(r"from=<(?P<sender>[^>]*)>, size=(?P<size>\d+), nrcpt=\d+")
-_EXPIRED = re.compile(r"from=<[^>]*>, status=(?:expired|force-expired), ")
+_FROM = re.compile(r"from=<(?P<sender>.*)>, size=(?P<size>\d+), nrcpt=\d+")
+_EXPIRED = re.compile(r"from=<.*>, status=(?:expired|force-expired), ")
 _DELIVERY = re.compile(
     r"to=<(?P<to>.*?)>, (?:orig_to=<(?P<original>.*?)>, )?relay=(?P<relay>[^,]+), .*?"
     r"dsn=(?P<dsn>[245])\.\d+\.\d+, status=(?P<status>\w+)(?: \((?P<text>.*)\))?"
@@ -42,6 +42,13 @@ _REFUSED = re.compile(
     r"(?:milter-)?reject: [A-Z-]+ from (?P<client>\S*?\[\S+?\])(?::\d+)?: "
     r"(?:(?P<code>[45]\d\d) )?(?P<text>.*); from=<(?P<sender>.*?)>,? (?:to=<(?P<to>.*?)>,? )?proto="
 )
+# What cleanup(8) refuses by its own tables has the reason at the end.
+_FILTERED = re.compile(
+    r"reject: (?:header|mime-header|nested-header|body|content) .* from (?P<client>\S*?\[\S+?\]); "
+    r"from=<(?P<sender>.*?)> (?:to=<(?P<to>.*?)> )?proto=\S+(?: helo=<.*>)?: (?P<text>[45]\.\d+\.\d+ .*)"
+)
+# Before there is a sender; whoever goes on is refused once more, and counted then.
+_TOO_EARLY = re.compile(r"(?:milter-)?reject: (?:CONNECT|HELO|EHLO|STARTTLS|AUTH|VRFY|ETRN|UNKNOWN) from ")
 _SAID = re.compile(r"said: (?P<code>[245]\d\d)[ -]")
 _EVENTS = ("client=", "from=<", "to=<", "reject: ", "milter-reject: ")
 
@@ -125,9 +132,11 @@ def _read(
     """The records of one event. Raises ValueError where it cannot be read."""
     if event == "removed":
         messages.pop(number, None)
+    elif _TOO_EARLY.match(event):
+        return
     elif event.startswith(("reject: ", "milter-reject: ")):
-        refused = _match(_REFUSED, event)
-        code = int(refused["code"]) if refused["code"] else _class(refused["text"])
+        refused = _FILTERED.fullmatch(event) or _match(_REFUSED, event)
+        code = int(refused.groupdict().get("code") or _class(refused["text"]))
         recipient = refused["to"] if refused["to"] is not None else UNKNOWN
         size = messages[number].size if number in messages else 0
         yield Record(when, refused["sender"] or NULL, recipient, refused["client"], UNKNOWN, code, size)
