@@ -17,20 +17,26 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import functools
 import re
 from collections.abc import Iterable, Iterator
+from typing import Dict, NamedTuple, Optional, Tuple
 
 NULL = "<>"  # the sender of a bounce
 UNKNOWN = "-"
 REMEMBERED = 100_000  # messages; each is forgotten when Postfix removes it, or when so many came after it
-NAMED = 10  # lines that could not be read
+NAMED, SHOWN = 10, 500  # lines that could not be read, and characters of each
 
-_LINE = re.compile(
-    r"(?P<month>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) (?P<time>\d\d:\d\d:\d\d) "
-    r"\S+ (?P<program>[^\s\[:]+)(?:\[\d+\])?: (?P<said>.*)"
-)
+STAMP = 15  # characters
+_STAMP = re.compile(r"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d)")
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_ENTRY = re.compile(r"(?P<id>[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}|NOQUEUE): (?P<event>.*)")
+# Most lines are matched once: what says something of a message, and what else a line may be.
+_EVENT = re.compile(
+    rf".{{{STAMP}}} \S+ postfix/(?:[^\s\[:/]+/)*(?P<program>[^\s\[:/]+)\[\d+\]: "
+    r"(?P<id>[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}|NOQUEUE): "
+    r"(?P<event>(?P<kind>client=|from=<|to=<|removed$|reject: |milter-reject: ).*)"
+)
+_LINE = re.compile(rf".{{{STAMP}}} \S+ [^\s\[:]+(?:\[\d+\])?: ")
 _CLIENT = re.compile(r"client=(?P<client>\S+?\[\S+?\])(?:,|$)")
 _FROM = re.compile(r"from=<(?P<sender>.*)>, size=(?P<size>\d+), nrcpt=\d+")
 _EXPIRED = re.compile(r"from=<.*>, status=(?:expired|force-expired), ")
@@ -50,11 +56,10 @@ _FILTERED = re.compile(
 # Before there is a sender; whoever goes on is refused once more, and counted then.
 _TOO_EARLY = re.compile(r"(?:milter-)?reject: (?:CONNECT|HELO|EHLO|STARTTLS|AUTH|VRFY|ETRN|UNKNOWN) from ")
 _SAID = re.compile(r"said: (?P<code>[245]\d\d)[ -]")
-_EVENTS = ("client=", "from=<", "to=<", "reject: ", "milter-reject: ")
+_UNSAFE = re.compile(r"[^!#$%()*+,./0-9:;=?@A-Z\[\]^_a-z{|}~-]")  # in a word and in HTML
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One line for awstats. Addresses as Postfix wrote them; a code of SMTP; octets, 0 where they are not known."""
 
     when: datetime.datetime
@@ -66,19 +71,27 @@ class Record:
     size: int
 
     def __str__(self) -> str:
-        words = (self.sender, self.recipient, self.client, self.relay)
-        safe = " ".join(_column(word) for word in words)
-        return f"{self.when:%Y-%m-%d %H:%M:%S} {safe} SMTP - {self.code} {self.size}"
+        when, sender, *words, code, size = self
+        words.insert(0, "" if sender == NULL else sender)
+        if _UNSAFE.search("".join(words)):
+            words = [_UNSAFE.sub("_", word) for word in words]
+        # One word each, without what a browser would take for more than text: awstats writes it into a page.
+        return f"{when} {words[0] or NULL} {words[1]} {words[2]} {words[3]} SMTP - {code} {size}"
 
 
 @dataclasses.dataclass
-class _Message:
+class Message:
     """What is known of a message that is on its way."""
 
     client: str = UNKNOWN
     sender: str = UNKNOWN
     size: int = 0
     waiting: set[str] = dataclasses.field(default_factory=set)
+
+
+#: By queue id, the oldest first.
+Messages = Dict[str, Message]
+Columns = Tuple[str, str, str, str, int, int]
 
 
 @dataclasses.dataclass
@@ -91,7 +104,7 @@ class Unread:
     def add(self, line: str) -> None:
         self.count += 1
         if len(self.lines) < NAMED:
-            self.lines.append(line)
+            self.lines.append(line[:SHOWN])
 
 
 def year_of(month: int, day: int, now: datetime.date) -> int:
@@ -103,64 +116,104 @@ def year_of(month: int, day: int, now: datetime.date) -> int:
     return now.year - 1 if ahead else now.year
 
 
-def records(lines: Iterable[str], now: datetime.date, unread: Unread) -> Iterator[Record]:
-    """The records of a log that ends at ``now``, in the log's order; what cannot be read is added to ``unread``."""
-    messages: collections.OrderedDict[str, _Message] = collections.OrderedDict()
+@functools.lru_cache(maxsize=64)  # a busy log has many lines a second
+def when(stamp: str, now: datetime.date) -> Optional[datetime.datetime]:
+    """The time of a line by its first characters; None where these are no stamp."""
+    parts = _STAMP.fullmatch(stamp)
+    try:
+        month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
+        date = datetime.date(year_of(month, day, now), month, day)
+        return datetime.datetime.combine(date, datetime.time.fromisoformat(parts["time"]))
+    except (TypeError, ValueError):
+        return None
+
+
+def records(
+    lines: Iterable[str], now: datetime.date, unread: Unread, messages: Optional[Messages] = None
+) -> Iterator[Record]:
+    """The records of a log that ends at ``now``, in the log's order; what cannot be read is added to ``unread``.
+
+    ``messages`` are those that were on their way when the log was read before, and afterwards those that are now.
+    """
+    messages = collections.OrderedDict() if messages is None else messages
     for line in lines:
-        parts = _LINE.fullmatch(line.rstrip("\n"))
-        if parts is None:
-            unread.add(line)
+        entry = _EVENT.match(line)
+        if entry is None:
+            if _LINE.match(line) is None:
+                unread.add(line)
             continue
-        program = parts["program"].split("/")
-        entry = _ENTRY.fullmatch(parts["said"]) if program[0] == "postfix" else None
-        if entry is None or not entry["event"].startswith((*_EVENTS, "removed")):
-            continue
+        program, number, event, kind = entry.groups()
         try:
-            month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
-            clock = datetime.time.fromisoformat(parts["time"])
-            when = datetime.datetime.combine(datetime.date(year_of(month, day, now), month, day), clock)
-            found = list(_read(entry["id"], entry["event"], program[-1], when, messages))
+            if kind == "to=<":
+                found = _delivered(number, event, messages)
+            elif kind == "client=":
+                found = _begun(number, event, messages)
+            elif kind == "from=<":
+                found = _queued(number, event, messages)
+            elif kind == "removed":
+                messages.pop(number, None)
+                continue
+            else:
+                found = _refused(number, event, program, messages)
+            if not found:
+                continue
+            time = when(line[:STAMP], now)
+            if time is None:
+                raise ValueError(line)
         except ValueError:
             unread.add(line)
             continue
-        yield from found
+        for columns in found:
+            yield Record(time, *columns)
 
 
-def _read(
-    number: str, event: str, program: str, when: datetime.datetime, messages: collections.OrderedDict[str, _Message]
-) -> Iterator[Record]:
-    """The records of one event. Raises ValueError where it cannot be read."""
-    if event == "removed":
+# What an event says of its message, and the columns after the time of what it makes of it; ValueError where it cannot
+# be read.
+
+
+def _refused(number: str, event: str, program: str, messages: Messages) -> list[Columns]:
+    if _TOO_EARLY.match(event):
+        return []
+    refused = _FILTERED.fullmatch(event) or _match(_REFUSED, event)
+    code = int(refused.groupdict().get("code") or _class(refused["text"]))
+    recipient = refused["to"] if refused["to"] is not None else UNKNOWN
+    size = messages[number].size if number in messages else 0
+    if program == "cleanup":
         messages.pop(number, None)
-    elif _TOO_EARLY.match(event):
-        return
-    elif event.startswith(("reject: ", "milter-reject: ")):
-        refused = _FILTERED.fullmatch(event) or _match(_REFUSED, event)
-        code = int(refused.groupdict().get("code") or _class(refused["text"]))
-        recipient = refused["to"] if refused["to"] is not None else UNKNOWN
-        size = messages[number].size if number in messages else 0
-        yield Record(when, refused["sender"] or NULL, recipient, refused["client"], UNKNOWN, code, size)
-        if program == "cleanup":
-            messages.pop(number, None)
-    elif event.startswith("client="):
-        _message(number, messages).client = _match(_CLIENT, event)["client"]
-    elif event.startswith("from=<"):
-        message = _message(number, messages)
-        if _EXPIRED.match(event):
-            for recipient in sorted(message.waiting):
-                yield Record(when, message.sender, recipient, message.client, UNKNOWN, 554, message.size)
-            return
-        queued = _match(_FROM, event)
-        message.sender, message.size = queued["sender"] or NULL, int(queued["size"])
+    return [(refused["sender"] or NULL, recipient, refused["client"], UNKNOWN, code, size)]
+
+
+def _begun(number: str, event: str, messages: Messages) -> list[Columns]:
+    client = _match(_CLIENT, event)["client"]
+    messages.pop(number, None)  # a short queue id comes again
+    _message(number, messages).client = client
+    return []
+
+
+def _queued(number: str, event: str, messages: Messages) -> list[Columns]:
+    message = _message(number, messages)
+    if _EXPIRED.match(event):
+        return [
+            (message.sender, recipient, message.client, UNKNOWN, 554, message.size)
+            for recipient in sorted(message.waiting)
+        ]
+    sender, size = _match(_FROM, event).groups()
+    message.sender, message.size = sender or NULL, int(size)
+    return []
+
+
+def _delivered(number: str, event: str, messages: Messages) -> list[Columns]:
+    recipient, _original, relay, dsn, status, text = _match(_DELIVERY, event).groups()
+    if status in ("deliverable", "undeliverable"):  # a probe, and no mail (verify(8))
+        return []
+    message = _message(number, messages)
+    if status in ("deferred", "SOFTBOUNCE"):
+        if recipient in message.waiting:
+            return []
+        message.waiting.add(recipient)
     else:
-        delivery = _match(_DELIVERY, event)
-        message, recipient = _message(number, messages), delivery["to"]
-        waits = delivery["status"] in ("deferred", "SOFTBOUNCE", "undeliverable")
-        if waits and recipient in message.waiting:
-            return
-        (message.waiting.add if waits else message.waiting.discard)(recipient)
-        code = _code(delivery["dsn"], delivery["text"] or "")
-        yield Record(when, message.sender, recipient, message.client, delivery["relay"], code, message.size)
+        message.waiting.discard(recipient)
+    return [(message.sender, recipient, message.client, relay, _code(dsn, text or ""), message.size)]
 
 
 def _match(pattern: re.Pattern[str], event: str) -> re.Match[str]:
@@ -170,10 +223,12 @@ def _match(pattern: re.Pattern[str], event: str) -> re.Match[str]:
     return found
 
 
-def _message(number: str, messages: collections.OrderedDict[str, _Message]) -> _Message:
-    message = messages.setdefault(number, _Message())
-    if len(messages) > REMEMBERED:
-        messages.popitem(last=False)
+def _message(number: str, messages: Messages) -> Message:
+    message = messages.get(number)
+    if message is None:
+        message = messages[number] = Message()
+        if len(messages) > REMEMBERED:
+            messages.popitem(last=False)
     return message
 
 
@@ -186,12 +241,7 @@ def _class(text: str) -> int:
 
 def _code(dsn: str, text: str) -> int:
     """What the next hop said; where Postfix found the reason itself, the code that SMTP has for the class."""
-    said = _SAID.search(text)
     if dsn == "2":
         return 250
+    said = _SAID.search(text)
     return int(said["code"]) if said and said["code"][0] != "2" else {"4": 451, "5": 554}[dsn]
-
-
-def _column(word: str) -> str:
-    """One word, without what a browser would take for more than text: awstats writes it into a page."""
-    return re.sub(r"[^!-~]|[<>\"'&`\\]", "_", word) if word != NULL else NULL
