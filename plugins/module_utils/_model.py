@@ -67,6 +67,7 @@ SITE_VARIABLES = (
     "mail_greylisting",
     "mail_greylist_delay",
     "mail_greylist_exceptions",
+    "mail_statistics",
     "mail_clear_secrets",
     "mail_unrouted_addresses",
 )
@@ -757,6 +758,7 @@ def _mail(
                 at["mail_greylist_exceptions"], values.get("mail_greylist_exceptions", {}), ours
             ),
         },
+        "statistics": _inventory.boolean(at["mail_statistics"], values.get("mail_statistics", True)),
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }
@@ -882,6 +884,7 @@ def _view(
         **_selinux_ports(me, site, listen),
         "absent": [
             *(_outgoing.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
+            *([] if site["statistics"] or me["group"] != GATEWAYS else ["awstats"]),
             *([] if site["greylist"]["host"] == me["host"] else ["greylist"]),
         ],
         "certificate_files": me["certificate_files"],

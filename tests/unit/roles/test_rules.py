@@ -143,7 +143,15 @@ OPTIONAL = [role for role in ROLES if (role / "tasks/absent.yml").exists()]
 
 
 def test_what_can_be_switched_off_is_known():
-    assert [role.name for role in OPTIONAL] == ["clamav", "dmarc", "greylist", "opendmarc", "spamassassin", "spf"]
+    assert [role.name for role in OPTIONAL] == [
+        "awstats",
+        "clamav",
+        "dmarc",
+        "greylist",
+        "opendmarc",
+        "spamassassin",
+        "spf",
+    ]
 
 
 @pytest.mark.parametrize("family", ["debian", "redhat"])

@@ -192,7 +192,7 @@ def test_the_year_turns_within_an_update_and_between_two(gateway):
     gateway.write(datetime.datetime(2027, 1, 1, 0, 1, 0))
     gateway.update(datetime.datetime(2027, 1, 1, 1, 0, 0))
     names = sorted(path.name for path in (gateway.folder / "state/current").glob("awstats*"))
-    assert names == ["awstats012027.mx1.example.org.txt", "awstats122026.mx1.example.org.txt"]
+    assert names == ["awstats012027.gatehouse.txt", "awstats122026.gatehouse.txt"]
     assert gateway.counted() == [1, 2, 3, 4]
 
 
@@ -270,13 +270,11 @@ def test_pages_are_written_where_the_history_is_newer(gateway):
     gateway.update(NOW + MINUTE)
     assert gateway.statistics().build_pages() == "pages of 2026, 2026-11 written"
     pages = gateway.folder / "pages"
-    lines = {
-        name: (pages / name / "awstats.mx1.example.org.html").read_text().count("\n") for name in ("2026", "2026-11")
-    }
+    lines = {name: (pages / name / "awstats.gatehouse.html").read_text().count("\n") for name in ("2026", "2026-11")}
     assert lines == {"2026": 3, "2026-11": 2}
     assert [path.name for path in pages.rglob(".*")] == []
     index = (pages / "index.html").read_text()
-    assert [index.count(f'"{period}/awstats.mx1.example.org.html"') for period in ("2026", "2026-10", "2026-11")] == [
+    assert [index.count(f'"{period}/awstats.gatehouse.html"') for period in ("2026", "2026-10", "2026-11")] == [
         1,
         1,
         1,
@@ -298,7 +296,7 @@ def test_pages_that_were_left_unfinished_are_written_again(gateway, monkeypatch)
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         patch.setattr(counting, "_write", write)
         gateway.statistics().build_pages()
-    assert written == ["awstats.mx1.example.org.allhosts.html"]
+    assert written == ["awstats.gatehouse.allhosts.html"]
     assert gateway.statistics().build_pages() == "pages of 2026, 2026-11 written"
 
 

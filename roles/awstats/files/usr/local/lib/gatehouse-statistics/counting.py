@@ -40,6 +40,8 @@ BEHIND = datetime.timedelta(hours=3)  # by which a clock may be before the last 
 READ = "read.json"
 HISTORY = re.compile(r"awstats(?P<month>\d\d)(?P<year>\d{4})\..*\.txt")
 PERL = "/usr/bin/perl"
+CONFIGURATION = "gatehouse"  # awstats has it in the names of all files; the gateway may get another name
+MAIN_PAGE = f"awstats.{CONFIGURATION}.html"
 USED_ICONS = ("clock", "other")
 
 
@@ -51,12 +53,12 @@ class Failure(Exception):
 class Settings:
     """As the file of settings has them; see argument_specs.yml of the role."""
 
-    name: str  # of the gateway, which awstats takes for that of its configuration
+    name: str  # of the gateway
     user: str  # who does all but opening the log; empty: who runs this
     log: str
     state: str
     pages: str
-    configuration: str  # the folder with awstats.NAME.conf
+    configuration: str  # the folder with awstats.gatehouse.conf
     awstats: str
     build: str
     icons: str
@@ -176,7 +178,7 @@ class Statistics:
     # awstats
 
     def _run(self, program: str, data: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        command = [PERL, program, f"-config={self.settings.name}", f"-configdir={self.settings.configuration}"]
+        command = [PERL, program, f"-config={CONFIGURATION}", f"-configdir={self.settings.configuration}"]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "GATEHOUSE_DATA": str(data)}
         options.update(env=environment, text=True, pass_fds=[self.lock], stderr=subprocess.STDOUT)
         return subprocess.Popen([*command, *arguments], **options)
@@ -213,13 +215,9 @@ class Statistics:
                 found.setdefault(folder, []).append(file)
         return found
 
-    @property
-    def _main_page(self) -> str:
-        return f"awstats.{self.settings.name}.html"
-
     def _build(self, target: Path, period: str, files: Sequence[Path]) -> bool:
         """Whether the pages of a period had to be written."""
-        main = target / self._main_page
+        main = target / MAIN_PAGE
         if main.exists() and main.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in files):
             return False
         year, _dash, month = period.partition("-")
@@ -228,8 +226,8 @@ class Statistics:
             arguments.append(f"-awstatsprog={self.settings.awstats}")
             process = self._run(self.settings.build, self.current, *arguments, stdout=subprocess.PIPE)
             said = process.communicate()[0]
-            made = sorted(Path(folder).iterdir(), key=lambda path: path.name == self._main_page)
-            if process.returncode or not made or made[-1].name != self._main_page:
+            made = sorted(Path(folder).iterdir(), key=lambda path: path.name == MAIN_PAGE)
+            if process.returncode or not made or made[-1].name != MAIN_PAGE:
                 raise Failure(f"awstats made no pages of {period}: {said[-1000:]}")
             target.mkdir(exist_ok=True)
             for page in made:  # the main page comes last: who is killed before it begins anew
@@ -238,8 +236,7 @@ class Statistics:
 
     def _index(self, periods: Sequence[str]) -> str:
         name = html.escape(self.settings.name)
-        page = html.escape(self._main_page)
-        links = "\n".join(f'<li><a href="{period}/{page}">{period}</a></li>' for period in periods)
+        links = "\n".join(f'<li><a href="{period}/{MAIN_PAGE}">{period}</a></li>' for period in periods)
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Mail of {name}</title></head>\n'
             f"<body>\n<h1>Mail of {name}</h1>\n<ul>\n{links}\n</ul>\n</body>\n</html>\n"
