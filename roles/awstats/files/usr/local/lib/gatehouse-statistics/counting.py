@@ -56,7 +56,7 @@ class Settings:
     name: str  # of the gateway
     user: str  # who does all but opening the log; empty: who runs this
     log: str
-    state: str
+    state: str  # a folder of the user's own, in one that root alone may lock
     pages: str
     configuration: str  # the folder with awstats.gatehouse.conf
     awstats: str
@@ -273,7 +273,7 @@ def become(user: str) -> None:
 def main(path: str, command: str) -> Optional[str]:
     """``update`` or ``pages``, which updates first; for SystemExit: what went wrong."""
     settings = Settings.read(path)
-    with locked(Path(settings.state)) as lock:
+    with locked(Path(settings.state).parent) as lock:
         files = logfiles.open_all(Path(settings.log))
         become(settings.user)
         os.umask(0o027)
