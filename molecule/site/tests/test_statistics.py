@@ -1,0 +1,236 @@
+"""awstats counts what the gateways did: no more, no less, and on pages that are nobody's program."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import time
+import uuid
+
+import pytest
+
+STATE = "/var/lib/gatehouse-statistics"
+LOG = "/var/log/gatehouse-mail.log"
+PAGE = "awstats.gatehouse.html"
+
+
+def sections(text):
+    """{section: {first word: the other words}} of awstats' history."""
+    found = {}
+    for name, body in re.findall(r"^BEGIN_(\w+) \d+\n(.*?)^END_\1$", text, re.MULTILINE | re.DOTALL):
+        found[name] = {line.split()[0]: line.split()[1:] for line in body.splitlines()}
+    return found
+
+
+class Counted:
+    """What a gateway has counted by now; of a log of its own where there is a folder."""
+
+    def __init__(self, host, folder=""):
+        self.host, self.folder = host, folder
+        self.state = f"{folder}/history" if folder else f"{STATE}/history"
+
+    def update(self, command="update"):
+        if not self.folder:
+            self.host.out("systemctl", "start", f"gatehouse-statistics{'-pages' if command == 'pages' else ''}")
+            return ""
+        return self.host.out("bash", "-c", self.program(command))
+
+    def program(self, command="update"):
+        main = f"sys.exit(counting.main('{self.folder}/settings.json', '{command}'))"
+        path = "sys.path.insert(0, '/usr/local/lib/gatehouse-statistics')"
+        return f'python3 -c "import sys; {path}; import counting; {main}"'
+
+    def month(self, when=None):
+        when = when or datetime.datetime.fromisoformat(self.host.out("date", "+%F").strip())
+        path = f"{self.state}/current/awstats{when:%m%Y}.gatehouse.txt"
+        return sections(self.host.run("cat", path, check=False).stdout)
+
+    def codes(self):
+        return {code: int(count) for code, (count, _octets) in self.month().get("ERRORS", {}).items()}
+
+    def of_sender(self, sender):
+        return int(self.month().get("EMAILSENDER", {}).get(sender, ["0"])[0])
+
+
+def new_sender():
+    return f"{uuid.uuid4().hex}@sender.example"
+
+
+def until(counted, wait, condition, what):
+    """Update until it holds: the last ten seconds wait for the next time."""
+
+    def holds():
+        counted.update()
+        return condition()
+
+    wait(holds, 40, what)
+
+
+def test_what_was_done_is_what_was_counted(gateway, mail, smtp, lab, submit, wait):
+    counted = Counted(gateway)
+    until(counted, wait, lambda: counted.month(), "a history")
+    time.sleep(11)  # what others did is counted before
+    counted.update()
+    before, senders = counted.codes(), (new_sender(), new_sender())
+    mail.send_many(3, gateway.mail_ipv4, "alice@example.org", "bob@example.org", sender=senders[0])
+    mail.send(gateway.mail_ipv6, "alice@example.org", sender=senders[1])
+    hello = ("EHLO internet.sender.example", f"MAIL FROM:<{senders[0]}>")
+    nobody, elsewhere = "RCPT TO:<nobody-here@example.org>", "RCPT TO:<carol@elsewhere.example>"
+    said = [reply[:3] for reply in smtp(gateway.mail_ipv4, *hello, nobody, nobody, elsewhere, "QUIT")[3:6]]
+    assert said[:2] == ["550", "550"]
+    (virus,) = mail.offer(gateway, [(f"<{senders[1]}>", "<alice@example.org>", "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-"
+                                     "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*\r\n")])  # fmt: skip
+    assert virus.startswith("550")
+    assert submit(gateway, ["Subject: x\n\nhello\n"])[0][0] == 250
+    refused = {code: [*said, virus[:3]].count(code) for code in {*said, virus[:3]}}
+
+    def all_there():
+        codes = counted.codes()
+        new = {code: codes.get(code, 0) - before.get(code, 0) for code in refused}
+        return [counted.of_sender(sender) for sender in senders] == [6, 1] and new == refused
+
+    until(counted, wait, all_there, f"7 that were handed over and {refused}")
+    history = counted.month()
+    time.sleep(1.1)
+    counted.update()
+    assert counted.month() == history
+
+
+def test_a_log_that_is_rotated_between_two_updates_loses_nothing(gateway, mail, wait):
+    counted, sender = Counted(gateway), new_sender()
+    counted.update()
+    mail.send_many(2, gateway.mail_ipv4, "alice@example.org", sender=sender)
+    wait(lambda: gateway.mail_log().count(f"from=<{sender}>, size") == 2, 20, "the log")
+    rotated = f"{LOG}-{time.strftime('%Y%m%d%H%M%S')}"
+    gateway.out("bash", "-c", f"mv {LOG} {rotated}; systemctl kill --signal=HUP rsyslog; gzip {rotated}")
+    mail.send(gateway.mail_ipv4, "alice@example.org", sender=sender)
+    until(counted, wait, lambda: counted.of_sender(sender) == 3, "three mails of two files")
+    gateway.out("rm", f"{rotated}.gz")
+
+
+def test_nobody_but_the_user_of_the_statistics_writes_them_and_the_user_reads_no_log(gateway):
+    Counted(gateway).update("pages")
+    owners = gateway.out("find", f"{STATE}/history", f"{STATE}/pages", "-type", "f", "-printf", "%u %m\n")
+    assert {line.split()[0] for line in owners.splitlines()} == {"gatehouse-statistics"}
+    assert gateway.run("runuser", "-u", "gatehouse-statistics", "--", "cat", LOG, check=False).returncode != 0
+    assert gateway.run("runuser", "-u", "nobody", "--", "ls", f"{STATE}/pages", check=False).returncode != 0
+    timers = gateway.out("systemctl", "list-timers", "--no-legend", "gatehouse-statistics*")
+    assert timers.count("gatehouse-statistics") == 4  # two, each with its service
+    crontab = "[ ! -e /etc/default/awstats ] || . /etc/default/awstats; echo ${AWSTATS_ENABLE_CRONTABS:-no}"
+    assert gateway.out("bash", "-c", crontab) == "no\n"
+
+
+# Logs that the test writes
+
+
+@pytest.fixture
+def own(gateway):
+    """A log that the test writes, with a history of its own."""
+    folder = f"/root/statistics-{uuid.uuid4().hex}"
+    settings = json.loads(gateway.out("cat", "/etc/gatehouse/statistics/settings.json"))
+    settings |= {"user": "", "log": f"{folder}/mail.log", "state": f"{folder}/history", "pages": f"{folder}/pages"}
+    gateway.out("mkdir", "-p", settings["state"], settings["pages"])
+    gateway.out("tee", f"{folder}/settings.json", given=json.dumps(settings))
+    yield Counted(gateway, folder)
+    gateway.out("rm", "-r", folder)
+
+
+def handed_over(when, number, sender="carol@sender.example", client="out.example[198.51.100.66]"):
+    head, queue_id = f"{when:%b %e %T} mx1 postfix", f"4{number:013d}z1"
+    return (
+        f"{head}/smtpd[1]: {queue_id}: client={client}\n"
+        f"{head}/qmgr[3]: {queue_id}: from=<{sender}>, size=1000, nrcpt=1 (queue active)\n"
+        f"{head}/lmtp[4]: {queue_id}: to=<alice@example.org>, relay=10.8.0.31[10.8.0.31]:24, delay=0.2, "
+        "delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Saved)\n"
+        f"{head}/qmgr[3]: {queue_id}: removed\n"
+    )
+
+
+def append(own, text):
+    own.host.out("tee", "--append", f"{own.folder}/mail.log", given=text)
+
+
+def noon(own, days):
+    today = datetime.datetime.fromisoformat(own.host.out("date", "+%F").strip())
+    return today - datetime.timedelta(days=days) + datetime.timedelta(hours=12)
+
+
+def days_of(own, when):
+    return {day: int(words[0]) for day, words in own.month(when).get("DAY", {}).items()}
+
+
+@pytest.mark.stress
+def test_yesterday_and_today_stand_on_the_page_of_their_month(own):
+    now = datetime.datetime.fromisoformat(own.host.out("date", "+%FT%T").strip())
+    today = max(now - datetime.timedelta(minutes=5), now.replace(hour=0, minute=0, second=0))
+    yesterday = noon(own, 1)
+    append(own, "".join(handed_over(yesterday, number) for number in range(7)))
+    own.update()
+    append(own, "".join(handed_over(today, number) for number in range(3)))
+    own.update("pages")
+    assert days_of(own, yesterday) | days_of(own, today) == {f"{yesterday:%Y%m%d}": 7, f"{today:%Y%m%d}": 3}
+    for day, count in ((yesterday, 7), (today, 3)):
+        page = own.host.out("cat", f"{own.folder}/pages/{day:%Y-%m}/{PAGE}")
+        row = re.search(rf"<td>(?:<[^>]*>)*{day:%d %b %Y}(?:<[^>]*>)*</td><td>(\d+)</td>", page)
+        assert row, page
+        assert int(row[1]) == count
+    assert f"{now:%Y}/{PAGE}" in own.host.out("cat", f"{own.folder}/pages/index.html")
+
+
+@pytest.mark.stress
+def test_the_year_turns_between_two_updates_and_within_one(own):
+    last = noon(own, 0).year - 1  # December's lines that are read later have the year before
+    december, january = datetime.datetime(last, 12, 31, 23, 59, 59), datetime.datetime(last + 1, 1, 1, 0, 0, 0)
+    append(own, "".join(handed_over(december, number) for number in range(4)))
+    own.update()
+    append(own, "".join(handed_over(january, number) for number in range(2)))
+    own.update()
+    assert days_of(own, december) == {f"{december:%Y%m%d}": 4}
+    assert own.month(january)["EMAILSENDER"]["carol@sender.example"][0] == "2"
+
+
+@pytest.mark.stress
+def test_an_update_that_is_killed_at_ten_moments_counts_each_mail_once(own):
+    number, counted = 0, []
+    started = time.monotonic()
+    append(own, handed_over(noon(own, 9), 0))
+    own.update()
+    whole = time.monotonic() - started
+    for turn in range(10):
+        append(own, "".join(handed_over(noon(own, 8 - turn / 2), number + more) for more in range(1500)))
+        number += 1500
+        after = f"{0.05 + whole * 2 * turn / 10:.2f}"
+        own.host.run("bash", "-c", f"timeout --signal=KILL {after} {own.program()}", check=False)
+        counted.append(sum(own_days(own)))
+    own.update()
+    print(f"an update of one mail took {whole:.1f} s; counted after each kill: {counted}")
+    assert sum(own_days(own)) == number + 1
+    assert len(set(counted)) > 1  # some came through, and some did not
+    assert counted != [1 + 1500 * turn for turn in range(1, 11)]
+
+
+def own_days(own):
+    files = own.host.out("bash", "-c", f"cat {own.state}/current/awstats*.txt").split("BEGIN_DAY")[1:]
+    return [int(words.split()[1]) for text in files for words in text.partition("END_DAY")[0].splitlines()[1:]]
+
+
+@pytest.mark.stress
+def test_what_strangers_write_is_text_on_the_pages(own):
+    hostile = [
+        '"<script>alert(1)</script>"@x',
+        "a'b\"c@x",
+        "&lt;b&gt;@x",
+        "x" * 300 + "@x",
+        "<img/src=//evil.example>@x",
+    ]
+    append(own, "".join(handed_over(noon(own, 1), number, text) for number, text in enumerate(hostile)))
+    own.update("pages")
+    pages = own.host.out("bash", "-c", f"cat {own.folder}/pages/*-*/*.html")
+    assert "_script_alert(1)_/script_" in pages
+    assert "x" * 300 in pages
+    assert not re.search(r"<script>alert|<img/src|onerror|lt;b", pages)
+    asked = re.findall(r"(?:src|background|action)=[\"']?([^\"' >]+)|url\(([^)]*)\)", pages)
+    assert asked
+    assert [each for each in asked if "//" in "".join(each)] == []
+    assert re.findall(r"<link[^>]*>|@import|http-equiv=.refresh", pages) == []
