@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 
 import maillog
 import pytest
@@ -114,7 +115,7 @@ REFUSALS = {
     "a table of cleanup": (
         "/cleanup[1]: 4dFx2B1zXyz3: reject: header Subject: x from y[192.0.2.1]; from=<> to=<>: 5.7.1 z from "
         "out.example[198.51.100.66]; from=<carol@sender.example> to=<alice@example.org> proto=ESMTP helo=<x>: 5.7.1 "
-        "disallowed character",
+        "a: disallowed character",
         "carol@sender.example alice@example.org out.example[198.51.100.66] - SMTP - 550 0",
     ),
     "at submission": (
@@ -177,6 +178,28 @@ def test_nobody_writes_other_columns_or_markup_by_an_address(address):
         assert columns[4] == "unknown[192.0.2.1]"
         assert columns[6:] == ["SMTP", "-", "550", "0"]
         assert not set("<>\"'&") & set(str(record))
+
+
+REFUSAL = HEAD + "/smtpd[1]: NOQUEUE: reject: RCPT from "
+FILTERED = HEAD + "/cleanup[1]: 4dFx2B1zXyz3: reject: header "
+LONG = {
+    "addresses in a reply": REFUSAL + "x[192.0.2.1]: 550 " + "; from=<> to=<" * 600,
+    "a sender": REFUSAL + "x[192.0.2.1]: 550 x; from=<" + ">, to=<" * 1000,
+    "brackets": REFUSAL + "[" * 8000,
+    "hosts": REFUSAL + "[x" * 4000 + "]",
+    "a header": FILTERED + " from x[192.0.2.1]; from=<" * 400,
+    "a HELO": FILTERED + " from x[192.0.2.1]; from=<> to=<> proto=x helo=<" * 200,
+    "a recipient": DELIVERED[: DELIVERED.index("to=<") + 4] + ">, orig_to=<" * 600,
+    "colons": REFUSAL + ": x" * 40,
+    "a megabyte": REFUSAL + "x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("line", LONG.values(), ids=LONG)
+def test_a_line_that_is_made_to_last_takes_no_time(line):
+    started = time.process_time()
+    list(maillog.records([line], NOW, maillog.Unread()))
+    assert time.process_time() - started < 0.3  # a tenth of it on a machine that is not busy
 
 
 def test_it_remembers_no_more_than_it_may(monkeypatch):

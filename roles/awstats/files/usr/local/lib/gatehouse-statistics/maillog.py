@@ -44,15 +44,12 @@ _DELIVERY = re.compile(
     r"to=<(?P<to>.*?)>, (?:orig_to=<(?P<original>.*?)>, )?relay=(?P<relay>[^,]+), .*?"
     r"dsn=(?P<dsn>[245])\.\d+\.\d+, status=(?P<status>\w+)(?: \((?P<text>.*)\))?"
 )
-_REFUSED = re.compile(
-    r"(?:milter-)?reject: [A-Z-]+ from (?P<client>\S*?\[\S+?\])(?::\d+)?: "
-    r"(?:(?P<code>[45]\d\d) )?(?P<text>.*); from=<(?P<sender>.*?)>,? (?:to=<(?P<to>.*?)>,? )?proto="
-)
-# What cleanup(8) refuses by its own tables has the reason at the end.
-_FILTERED = re.compile(
-    r"reject: (?:header|mime-header|nested-header|body|content) .* from (?P<client>\S*?\[\S+?\]); "
-    r"from=<(?P<sender>.*?)> (?:to=<(?P<to>.*?)> )?proto=\S+(?: helo=<.*>)?: (?P<text>[45]\.\d+\.\d+ .*)"
-)
+# What clients write stands in refusals as it came, so these are taken apart step by step: no expression tries twice.
+_HOST = r"[^\s\[]*\[[^\s\]]+\]"
+_REFUSED = re.compile(rf"(?:milter-)?reject: [A-Z-]+ from (?P<client>{_HOST})(?::\d+)?: (?:(?P<code>[45]\d\d) )?")
+_FILTERED = re.compile(r"reject: (?:header|mime-header|nested-header|body|content) ")  # cleanup(8), by its own tables
+_STATUS = re.compile(r"([45])\.\d+\.\d+ ")
+_REASON = re.compile(r">: ([45]\.\d+\.\d+ )")
 # Before there is a sender; whoever goes on is refused once more, and counted then.
 _TOO_EARLY = re.compile(r"(?:milter-)?reject: (?:CONNECT|HELO|EHLO|STARTTLS|AUTH|VRFY|ETRN|UNKNOWN) from ")
 _SAID = re.compile(r"said: (?P<code>[245]\d\d)[ -]")
@@ -174,13 +171,38 @@ def records(
 def _refused(number: str, event: str, program: str, messages: Messages) -> list[Columns]:
     if _TOO_EARLY.match(event):
         return []
-    refused = _FILTERED.fullmatch(event) or _match(_REFUSED, event)
-    code = int(refused.groupdict().get("code") or _class(refused["text"]))
-    recipient = refused["to"] if refused["to"] is not None else UNKNOWN
+    if _FILTERED.match(event):  # what it was, the client, the addresses, and the reason at the end
+        before, envelope = _cut(event, event.rfind("; from=<"))
+        client = before.rpartition(" from ")[2]
+        if not re.fullmatch(_HOST, client):
+            raise ValueError(event)
+        code = _class("".join(_REASON.findall(envelope)[-1:]))
+    else:
+        refused = _match(_REFUSED, event)
+        client = refused["client"]
+        text, envelope = _cut(event[refused.end() :], event.find("; from=<", refused.end()) - refused.end())
+        code = int(refused["code"] or _class(text))
+    sender, recipient = _addresses(envelope)
     size = messages[number].size if number in messages else 0
     if program == "cleanup":
         messages.pop(number, None)
-    return [(refused["sender"] or NULL, recipient, refused["client"], UNKNOWN, code, size)]
+    return [(sender or NULL, recipient, client, UNKNOWN, code, size)]
+
+
+def _cut(text: str, place: int) -> tuple[str, str]:
+    """What is before the envelope, and the envelope."""
+    if place < 0:
+        raise ValueError(text)
+    return text[:place], text[place + len("; from=<") :]
+
+
+def _addresses(envelope: str) -> tuple[str, str]:
+    """Sender and recipient of "SENDER> to=<RECIPIENT> proto=", where postscreen has commas; no recipient at MAIL FROM."""
+    addresses, proto, _rest = envelope.partition(" proto=")
+    if not proto:
+        raise ValueError(envelope)
+    sender, to, recipient = addresses.rstrip(",").rstrip(">").replace(">, to=<", "> to=<").partition("> to=<")
+    return sender, recipient if to else UNKNOWN
 
 
 def _begun(number: str, event: str, messages: Messages) -> list[Columns]:
@@ -233,10 +255,9 @@ def _message(number: str, messages: Messages) -> Message:
 
 
 def _class(text: str) -> int:
-    """The code of a refusal that is written by its enhanced status alone, as cleanup(8) does: 550 or 451."""
-    if not re.match(r"[45]\.\d+\.\d+ ", text):
-        raise ValueError(text)
-    return 550 if text[0] == "5" else 451
+    """The code of a refusal that is written by its enhanced status alone, as milters' are: 550 or 451."""
+    status = _match(_STATUS, text)
+    return 550 if status[1] == "5" else 451
 
 
 def _code(dsn: str, text: str) -> int:
