@@ -197,7 +197,7 @@ def _cut(text: str, place: int) -> tuple[str, str]:
 
 
 def _addresses(envelope: str) -> tuple[str, str]:
-    """Sender and recipient of "SENDER> to=<RECIPIENT> proto=", where postscreen has commas; no recipient at MAIL FROM."""
+    """Sender and recipient of "SENDER> to=<RECIPIENT> proto=", with commas where postscreen wrote it; none at MAIL."""
     addresses, proto, _rest = envelope.partition(" proto=")
     if not proto:
         raise ValueError(envelope)
