@@ -100,6 +100,7 @@ def test_what_was_done_is_what_was_counted(gateway, mail, smtp, lab, submit, wai
     assert all_there()
 
 
+@pytest.mark.stress
 def test_a_log_that_is_rotated_between_two_updates_loses_nothing(gateway, mail, wait):
     counted, sender = Counted(gateway), new_sender()
     counted.update()
