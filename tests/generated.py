@@ -61,6 +61,7 @@ def other() -> dict[str, dict[str, Any]]:
         "mail_dmarc_judge": "opendmarc",
         "mail_policyd_spf": True,
         "mail_spamassassin": True,
+        "mail_statistics": False,
         "mail_milter_sockets": "inet",
         "mail_postscreen": True,
         "mail_tried_checks": ["greylisting"],

@@ -76,6 +76,7 @@ SITE_VARIABLES = (
     "mail_bans",
     "mail_bans_vpn",
     "mail_bans_exempt",
+    "mail_statistics",
     "mail_clear_secrets",
     "mail_unrouted_addresses",
 )
@@ -793,6 +794,7 @@ def _mail(
                 at["mail_greylist_exceptions"], values.get("mail_greylist_exceptions", {}), ours
             ),
         },
+        "statistics": _inventory.boolean(at["mail_statistics"], values.get("mail_statistics", True)),
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }
@@ -918,6 +920,7 @@ def _view(
         **_selinux_ports(me, site, listen),
         "absent": [
             *(_outgoing.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
+            *([] if site["statistics"] or me["group"] != GATEWAYS else ["awstats"]),
             *([] if site["greylist"]["host"] == me["host"] else ["greylist"]),
             *([] if site["bans"]["on"] else ["fail2ban"]),
         ],

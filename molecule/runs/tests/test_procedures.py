@@ -664,6 +664,21 @@ def test_somebody_is_banned_and_let_out(lab, procedure, wait, smtp):
 
 
 @pytest.mark.stress
+def test_the_pages_come_to_the_controller(lab, procedure, inventory):
+    with procedure("Statistics") as page:
+        page.play("statistics")
+        page.on(lab.gateways, "systemctl start gatehouse-statistics-pages")
+        assert all(" records up to " in said for said in page.on(lab.gateways, "journalctl -u 'gatehouse-statistics*'"))
+    folder = inventory.folder / ".statistics"
+    index = (folder / "index.html").read_text()
+    for gateway in lab.gateways:
+        assert f'href="{gateway.name}/index.html"' in index
+        pages = re.findall('href="(.*?)"', (folder / gateway.name / "index.html").read_text())
+        assert pages
+        assert all((folder / gateway.name / path).exists() for path in pages)
+
+
+@pytest.mark.stress
 def test_a_gateway_is_asked_what_it_thinks_and_shows(lab, procedure, smtp, published):
     gateway = lab.gateways[0]
     with procedure("Reading a refusal") as page:

@@ -20,6 +20,7 @@ def becoming(tmp_path):
 PLAYBOOKS = {
     "dns": ("playbooks/dns.yml",),
     "rotate_dkim": ("playbooks/rotate_dkim.yml", "--check"),
+    "statistics": ("playbooks/statistics.yml", "--limit", "mail_gateways[0]"),
     "site": ("playbooks/site.yml", "--tags", "certificate,opendkim", "--limit", "mail_gateways[0]"),
 }
 

@@ -59,6 +59,8 @@ GOOD = {
     "platform_journal_size": ["1G", "500M", 100000000],
     "unbound_cache_size": ["64m", "1G", 4194304],
     "spamassassin_required_score": [5, 4.5],
+    "awstats_archive": ["https://mirror.example.org/a.tar.gz", "files/awstats-7.9.tar.gz", "/srv/a b.tar.gz"],
+    "awstats_archive_checksum": ["sha512:" + "0" * 128],
     "spf_mail_from_reject": ["False", False, "Fail"],
     "certificate_ca_directory": ["pki", "/srv/pki"],
     "opendkim_keys": [[{"domain": "d.example", "type": "rsa", "selector": "s", "stage": "signing", "public": None}]],
@@ -75,6 +77,15 @@ def test_good_values_pass(name, value):
 
 
 BAD = {
+    "an archive by a protocol of its own": (
+        {"awstats_archive": "ftp://x.example/a.tar.gz"},
+        '"ftp://x.example/a.tar.gz" is neither a URL nor a path on the controller; write one that begins with "https://"',
+    ),
+    "a checksum without its kind": (
+        {"awstats_archive_checksum": "0" * 64},
+        'is no checksum; write "sha256:" and the 64 digits that sha256sum prints',
+    ),
+    "a short checksum": ({"awstats_archive_checksum": "sha256:00"}, '"sha256:00" is no checksum'),
     "a time in words": ({"postfix_maximal_queue_lifetime": "20 Tage"}, '"20 Tage" is not a time of Postfix'),
     "a time without its unit": ({"postfix_maximal_queue_lifetime": 10}, "10 is not a time of Postfix"),
     "a time below zero": ({"postfix_maximal_backoff_time": "-1s"}, '"-1s" is not a time'),

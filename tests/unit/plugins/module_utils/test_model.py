@@ -970,6 +970,7 @@ def test_the_lab_in_whole():
         },
         "virus_scanner": True,
         "spamassassin": False,
+        "statistics": True,
         "milters": [
             {
                 "name": name, "unit": name, "group": group, "default_action": "tempfail",
@@ -1345,9 +1346,14 @@ def test_a_port_without_a_label_gets_one_where_it_is_listened_on():
 
 
 def test_what_is_switched_off_is_absent_and_has_no_label():
-    off = {"mail_virus_scanner": False, "mail_greylisting": False, "mail_ports": {"greylist": 10023}}
+    off = {
+        "mail_virus_scanner": False,
+        "mail_greylisting": False,
+        "mail_statistics": False,
+        "mail_ports": {"greylist": 10023},
+    }
     models = _model.build(*inventory(site(**off)))
-    assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "greylist"]
+    assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "awstats", "greylist"]
     assert models["store.example.org"]["absent"] == ["greylist"]
     gone = {"port": "10023", "proto": "tcp", "state": "absent"}
     assert models["store.example.org"]["selinux_ports_absent"] == [gone]
@@ -1558,6 +1564,7 @@ def test_an_address_beside_those_is_public(address):
 WORDS = {
     "mail_postscreen": ("false", "True", "yes"),
     "mail_virus_scanner": ("FALSE", "no"),
+    "mail_statistics": ("False",),
     "mail_message_size_limit": ("30000000",),
     "mail_greylist_delay": ("60",),
     "mail_ports": ({"imaps": "10993"},),
