@@ -1,4 +1,3 @@
-#!/usr/bin/perl
 # What counting.py knows of awstats: it takes lines after the first, a comment, counts those that are later than its last
 # one, and writes a history for each month anew. FAIL in the folder of the history makes it fail.
 use strict;
