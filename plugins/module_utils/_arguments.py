@@ -249,8 +249,6 @@ VALUES = {
     "opendkim_sockets": "str",
     "postfix_parameters": "str",
 }
-
-
 # What a role has from the model, or from the secret that the model looked at, since its parts must fit one another.
 DERIVED = {
     "postfix_dns_lists": "mail_dns_lists",

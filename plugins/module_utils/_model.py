@@ -672,8 +672,9 @@ def _bans(
     """Whether anybody is banned, who never is, and the DNS lists of those who are not banned at port 25."""
     exempt = _checks.networks(at["mail_bans_exempt"], values.get("mail_bans_exempt", []))
     whole = not _inventory.boolean(at["mail_bans_vpn"], values.get("mail_bans_vpn", False))
-    own = {me[key] for me in hosts for key in ("ipv4", "ipv6", "vpn_address") if me[key]}
-    never = {str(ipaddress.ip_network(address)) for address in own} | {str(network) for network in vpn if whole}
+    never = {network for me in hosts for network in _networks_of(me)}
+    never.update(str(ipaddress.ip_network(me["vpn_address"])) for me in hosts if me["vpn_address"])
+    never.update(str(network) for network in vpn if whole)
     return {
         "on": _inventory.boolean(at["mail_bans"], values.get("mail_bans", True)),
         "never": [*LOOPBACK, *sorted(never.union(exempt))],
