@@ -23,6 +23,11 @@ converge: tools ## Run site.yml once more on the demo's lab
 # Two at a time, since much of it is waiting; what a stage prints comes when it ends. The quick ones first.
 TWO_AT_A_TIME = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
 
+.PHONY: try
+try: tools ## Run a role on the demo's lab, then tests by name: make try ROLE=clamav [HOST=mx2] [K=eicar]
+	$(PLAYBOOK) playbooks/site.yml --tags '$(ROLE)' $(if $(HOST),--limit '$(HOST).*')
+	$(if $(K),GH_LAB=$(GH_LAB) $(BIN)/pytest molecule/site/tests -k '$(K)')
+
 .PHONY: test
 test: tools ## Run every test; each stage says how long it took
 	$(TWO_AT_A_TIME) lint unit
