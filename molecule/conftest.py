@@ -635,9 +635,9 @@ class Run:
     def __call__(self, host: Host, module: str, *arguments: str, **options: Any) -> dict[str, Any]:
         return self.tasks(host, [{module: options}], *arguments)[0]
 
-    def tasks(self, host: Host, tasks: list[dict[str, Any]], *arguments: str) -> list[dict[str, Any]]:
+    def tasks(self, host: Host, tasks: list[dict[str, Any]], *arguments: str, **play: Any) -> list[dict[str, Any]]:
         """The results of a play's tasks, up to the first that fails; the arguments are ansible-playbook's."""
-        self.playbook.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": tasks}]))
+        self.playbook.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": tasks, **play}]))
         result = subprocess.run(
             ["ansible-playbook", "-i", str(ROOT / "molecule/modules/hosts.yml"), *arguments, str(self.playbook)],
             cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),

@@ -1,6 +1,6 @@
 """Six canary passwords appear nowhere but in what they were given to: output, journal, processes, files.
 
-Module semanage takes no secret, so the modules here are saslpasswd2 and postmap.
+Module semanage takes no secret, so the modules here are saslpasswd2, postmap and files.
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ def journal(host):
     return host.journal(since="@0", output="verbose").encode()
 
 
-SASL, POSTMAP = "gatehouse.mail.saslpasswd2", "gatehouse.mail.postmap"
+SASL, POSTMAP, FILES = (f"gatehouse.mail.{name}" for name in ("saslpasswd2", "postmap", "files"))
 USERS = [{"user": f"user{n}", "realm": "example.org", "password": canary} for n, canary in enumerate(CANARIES)]
 ENTRIES = [{"key": f"[relay{n}.example.org]:587", "value": f"user{n}:{c}"} for n, c in enumerate(CANARIES)]
 TABLE = {"path": "/etc/postfix/canaries", "sensitive": True}
+FILE = {"path": "/var/tmp/canaries", "content": "\n".join(CANARIES), "mode": "0600", "secret": True}
 
 
 def worse(change, listed):
@@ -108,6 +109,9 @@ SUCCESSES = [
     {SASL: {"users": USERS, "copy": "/var/tmp/sasldb2-copy"}},
     {POSTMAP: {**TABLE, "entries": ENTRIES}, "check_mode": True},
     {POSTMAP: {**TABLE, "entries": ENTRIES}},
+    {FILES: {"files": [FILE]}, "check_mode": True},
+    {FILES: {"files": [{**FILE, "content": f"former {FILE['content']}"}]}},
+    {FILES: {"files": [FILE, {**FILE, "path": "/var/tmp/seen", "content": "x", "secret": False}]}},
 ]
 FAILURES = {
     "too short": {SASL: {"users": USERS, "minimum_length": 99}},
@@ -129,6 +133,21 @@ FAILURES = {
     "newline in a table": {POSTMAP: {**TABLE, "entries": worse({"value": lambda e: e["value"] + "\nx"}, ENTRIES)}},
     "space in a key": {POSTMAP: {**TABLE, "entries": worse({"key": lambda e: "a b"}, ENTRIES)}},
     "no such entry": {POSTMAP: {**TABLE, "entries": worse({"valeu": lambda e: e["value"]}, ENTRIES)}},
+    "refused content": {
+        FILES: {"files": [{**FILE, "content": FILE["content"] + "x", "validate": "/bin/grep -v none %s x"}]}
+    },
+    "refused contents": {
+        FILES: {
+            "files": [{**FILE, "content": "x"}, {**FILE, "path": "/var/tmp/other"}],
+            "validate": "/bin/grep -r - %s x",
+        }
+    },
+    "no folder for a file": {FILES: {"files": [{**FILE, "path": "/nonesuch/file"}]}},
+    "no path": {FILES: {"files": [{"content": FILE["content"]}]}},
+    "misspelt field": {FILES: {"files": [{**FILE, "modes": "0600"}]}},
+    "a list for a content": {FILES: {"files": [{**FILE, "content": CANARIES}]}},
+    "no such user": {FILES: {"files": [{**FILE, "owner": "nonesuch"}]}},
+    "no such state": {FILES: {"files": [{**FILE, "state": "fil"}]}},
     "no folder for a table": {POSTMAP: {**TABLE, "path": "/nonesuch/table", "entries": ENTRIES}},
 }
 
@@ -144,7 +163,7 @@ def test_passwords_appear_nowhere_but_in_what_they_were_given_to(platform, run):
     assert watch.seen == set()
     database = {"debian12": "/etc/sasldb2", "el9": "/etc/sasl2/sasldb2"}[platform.name]
     assert files_with_canaries(platform) == {
-        database, "/var/tmp/sasldb2-copy", "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb"
+        database, "/var/tmp/sasldb2-copy", "/var/tmp/canaries", "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb"
     }  # fmt: skip
 
 
