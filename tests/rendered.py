@@ -27,6 +27,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.gatehouse.mail.plugins.module_utils import (
+    _files,
     _firewalld_zones,
     _postmap,
     _saslpasswd2,
@@ -218,6 +219,8 @@ class Renderer:
             for module, arguments in task.items():
                 if module == "ansible.builtin.template":
                     self._template(role, self._value(arguments["src"], known), known)
+                elif module == "gatehouse.mail.files":
+                    self._files(role, self._value(arguments["files"], known), known)
                 elif module.startswith("gatehouse.mail."):
                     given = self._value(self._looked_up(role, arguments, known) or {}, known)
                     JUDGES.get(module.rpartition(".")[2], lambda _arguments: None)(given)
@@ -261,6 +264,18 @@ class Renderer:
         self.count += 1
         _check(source, text)
         return text
+
+    def _files(self, role: str, files: list[dict[str, Any]], variables: dict[str, Any]) -> list[_files.Wanted]:
+        """What the action and the module of this name make of the files."""
+        files = _files.one_by_one(files)
+        contents = {}
+        for file in files:
+            if file.get("state", "file") == "file":
+                source = file.get("src", f"{file['path'].lstrip('/')}.j2")
+                known = {**variables, "template_destpath": file["path"]}
+                text = file["content"] if "content" in file else self._template(role, source, known)
+                contents[file["path"]] = to_bytes(text, errors="surrogate_or_strict")
+        return _files.wanted(files, contents)
 
     def _looked_up(self, role: str, arguments: Any, variables: dict[str, Any]) -> Any:
         """The arguments, with what they look up as a template rendered: role firewall's zones."""

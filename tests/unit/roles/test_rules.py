@@ -116,9 +116,13 @@ def test_what_runs_on_the_controller_runs_as_who_started_ansible():
     assert [name for name, known in tasks.items() if known.get("ansible_become") is not False] == []
 
 
+def in_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 @pytest.mark.parametrize("role", MODELLED, ids=lambda role: role.name)
 def test_what_a_role_loads_it_also_looks_for_when_it_was_not_loaded(role):
-    """Every unit that a handler reloads or restarts is one that a task with the module unread asks about."""
+    """Every unit that a handler reloads or restarts is one that a task asks about, by the module files or unread."""
 
     def units(task, name):
         if name == "{{ item }}":
@@ -136,6 +140,8 @@ def test_what_a_role_loads_it_also_looks_for_when_it_was_not_loaded(role):
     for task in tasks("tasks"):
         if "gatehouse.mail.unread" in task:
             asked |= units(task, task["gatehouse.mail.unread"]["unit"])
+        for unit in in_list(task.get("gatehouse.mail.files", {}).get("unit", [])):
+            asked |= units(task, unit)
     assert asked == acting
 
 
@@ -173,6 +179,9 @@ def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, family):
                 for module in ("template", "copy"):
                     if arguments := task.get(f"ansible.builtin.{module}"):
                         made.add(value(arguments["dest"], item=item))
+                for file in task.get("gatehouse.mail.files", {}).get("files", []):
+                    if file.get("state") != "absent":
+                        made.update(value(file.get("paths", [file.get("path")]), item=item))
                 if unit := task.get("ansible.builtin.systemd_service"):
                     name = value(unit["name"], item=item)
                     units.add(name if "." in name else f"{name}.service")
