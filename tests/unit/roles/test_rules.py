@@ -157,7 +157,7 @@ def test_what_can_be_switched_off_is_known():
 @pytest.mark.parametrize("family", ["debian", "redhat"])
 @pytest.mark.parametrize("role", OPTIONAL, ids=lambda role: role.name)
 def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, family):
-    """Each file that a task writes (a folder may have files of others), and each unit that one starts, stops, or masks."""
+    """Each file that a task writes (a folder may have others in it), and each unit that one starts, stops, or masks."""
     names = {**read(role / "defaults/main.yml"), **read(role / f"vars/{family}.yml"), **read(role / "vars/main.yml")}
     environment = NativeEnvironment(undefined=StrictUndefined)
     environment.tests["changed"] = lambda _result: False  # of tasks that did not run
