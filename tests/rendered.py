@@ -176,10 +176,10 @@ class Renderer:
         """What a role would write on a host without the model; raises what it would fail with."""
         self._role(role, family, self._facts(host, family), variables)
 
-    def default(self, role: str, name: str) -> Any:
-        """A role's variable where nobody wrote it and there is no model."""
+    def default(self, role: str, name: str, written: dict[str, Any] | None = None) -> Any:
+        """A role's variable where nobody wrote it and there is no model; what an inventory has instead."""
         defaults = read(ROLES / role / "defaults/main.yml")
-        return self._value(defaults[name], {**self._facts("mx1.example.org", "RedHat"), **defaults})
+        return self._value(defaults[name], {**self._facts("mx1.example.org", "RedHat"), **defaults, **(written or {})})
 
     def _facts(self, host: str, family: str) -> dict[str, Any]:
         return {

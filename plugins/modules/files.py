@@ -74,6 +74,7 @@ options:
       validate:
         description:
           - A command that checks the new file before any is put into place, without a shell; C(%s) stands for its path.
+          - What the new file names must be in place by then, so a task before this one writes that.
         type: str
       secret:
         description: Whether nothing of the content may be seen. It is in no diff, in no log, and in no error.

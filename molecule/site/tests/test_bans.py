@@ -257,6 +257,148 @@ def test_wrong_passwords_by_imap_close_that_port(lab, smtp, vpn_too, wait):
     assert smtp(lab.store.mail_vpn_address, client=lab.client, port=993) == REFUSED
 
 
+def run_site(lab, host, **variables):
+    """site.yml's role fail2ban on a host; the tasks that changed something."""
+    arguments = ["--tags", "fail2ban", "--limit", host.name, "--extra-vars", json.dumps(variables)]
+    results = lab.playbook("playbooks/site.yml", *arguments)
+    assert [result for result in results if result.get("failed")] == []
+    return [result["task"] for result in results if result.get("changed")]
+
+
+@pytest.mark.stress
+def test_the_vpn_may_be_banned_and_never_our_own_hosts(lab, gateway, smtp, no_limits, wait):
+    """A hundred wrong passwords from the other gateway and from the mail host, with the limit on logins lifted."""
+    (other,) = [host for host in lab.gateways if host is not gateway]
+    gateway.out("postconf", "-e", "smtpd_client_auth_rate_limit=0")
+    gateway.reload_postfix()
+    try:
+        assert run_site(lab, gateway, mail_bans_vpn=True)
+        assert run_site(lab, gateway, mail_bans_vpn=True) == []
+        before = gateway.mail_log().count("SASL PLAIN authentication failed")
+        for host in (other, lab.store):
+            replies = guess(smtp, gateway.mail_vpn_address, 100, host)
+            assert all(each[4].startswith("535 ") for each in replies), replies[-1]
+        guess(smtp, gateway.mail_vpn_address, 5, lab.client)
+        wait(lambda: banned(gateway, "gatehouse-submission") == {lab.client.lab_vpn_address}, 10, "a ban of the client")
+        assert gateway.mail_log().count("SASL PLAIN authentication failed") == before + 205
+        for host in (other, lab.store):
+            assert smtp(gateway.mail_vpn_address, "QUIT", client=host, port=32841)[0].startswith("220 ")
+    finally:
+        gateway.out("fail2ban-client", "unban", "--all")
+        run_site(lab, gateway)
+    guess(smtp, gateway.mail_vpn_address, 6, lab.client)
+    time.sleep(3)
+    assert banned(gateway, "gatehouse-submission") == set()
+
+
+DATABASE = "/var/lib/fail2ban/fail2ban.sqlite3"
+DAMAGED = f"systemctl stop fail2ban; head --bytes=20000 /dev/urandom > {DATABASE}; systemctl start fail2ban"
+# A log that takes no line, as on a full file system.
+FULL = "systemctl stop fail2ban; mv /var/log/fail2ban.log /root; ln -s /dev/full /var/log/fail2ban.log"
+LOG_AGAIN = "rm /var/log/fail2ban.log; mv /root/fail2ban.log /var/log"
+FAULTS = {
+    "stopped": ("systemctl stop fail2ban", "true"),
+    "killed": ("systemctl kill --signal=KILL fail2ban", "true"),
+    "disabled": ("systemctl disable --now fail2ban", "true"),
+    "firewalld stopped and started": ("systemctl stop firewalld; systemctl start firewalld", "true"),
+    "database damaged": (DAMAGED, "true"),
+    "log full": (f"{FULL}; systemctl start fail2ban", LOG_AGAIN),
+    "a jail gone": ("fail2ban-client stop gatehouse-smtp", "true"),
+}
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_breaks_fail2ban_stops_no_mail_and_is_mended(lab, impatient, smtp, mail, strangers, offend, wait, fault):
+    broken, mended = FAULTS[fault]
+    address, source = impatient.mail_ipv4, strangers(86)
+    impatient.out("sh", "-c", broken)
+    try:
+        mail.wait_for("alice@example.org", mail.send(address, "alice@example.org"))
+        run_site(lab, impatient)
+        assert jails(impatient) == JAILS["mail_gateways"]
+        offend(address, source)
+        wait(lambda: smtp(address, "QUIT", source=source) == REFUSED, 10, "a ban")
+        mail.wait_for("alice@example.org", mail.send(address, "alice@example.org"))
+    finally:
+        impatient.out("sh", "-c", mended)
+        impatient.out("systemctl", "restart", "fail2ban")
+        wait(lambda: impatient.run("fail2ban-client", "ping", check=False).returncode == 0, 20, "fail2ban")
+    assert run_site(lab, impatient) == []
+
+
+@pytest.mark.stress
+def test_firewalld_takes_fail2ban_with_it_when_it_starts_again(gateway, wait):
+    gateway.out("systemctl", "stop", "firewalld")
+    assert gateway.run("systemctl", "is-active", "fail2ban", check=False).stdout.strip() == "inactive"
+    gateway.out("systemctl", "start", "firewalld")
+    wait(lambda: gateway.run("fail2ban-client", "ping", check=False).returncode == 0, 20, "fail2ban")
+    assert jails(gateway) == JAILS["mail_gateways"]
+
+
+@pytest.mark.stress
+def test_a_log_that_is_rotated_loses_no_error(impatient, smtp, strangers, offend, wait):
+    offend(impatient.mail_ipv4, strangers(87), 3)
+    wait(lambda: f"Found {strangers(87)}" in impatient.out("tail", "/var/log/fail2ban.log"), 5, "the first errors")
+    impatient.out("logrotate", "--force", "/etc/logrotate.d/gatehouse")
+    offend(impatient.mail_ipv4, strangers(87), 2)
+    wait(lambda: banned(impatient) == {strangers(87)}, 10, "a ban")
+
+
+@pytest.mark.stress
+def test_another_port_is_closed_at_once(lab, gateway, wait):
+    """To who is banned already, too."""
+
+    def rules():
+        return gateway.out("nft", "list", "table", "inet", "gatehouse-bans")
+
+    gateway.out("fail2ban-client", "set", "gatehouse-submission", "banip", "192.0.2.99")
+    wait(lambda: "dport 32841" in rules(), 10, "the rule")
+    try:
+        assert "Restart fail2ban" in run_site(lab, gateway, mail_ports={"submission": 32842})
+        wait(lambda: "dport 32842" in rules(), 10, "the new rule")
+        assert "dport 32841" not in rules()
+        assert banned(gateway, "gatehouse-submission") == {"192.0.2.99"}
+    finally:
+        run_site(lab, gateway)
+        gateway.out("fail2ban-client", "unban", "--all")
+    assert run_site(lab, gateway) == []
+
+
+SOMEBODY = """
+[sshd]
+enabled = true
+backend = polling
+logpath = /var/log/gatehouse-mail.log
+
+[somebody]
+enabled = true
+backend = polling
+filter = sshd
+logpath = /var/log/gatehouse-mail.log
+"""
+
+
+@pytest.mark.stress
+def test_jails_of_somebody_else_stay(lab, gateway):
+    file, theirs = "/etc/fail2ban/jail.d/somebody.local", {"sshd", "somebody"}
+    gateway.run("tee", file, given=SOMEBODY)
+    try:
+        run_site(lab, gateway)
+        assert jails(gateway) == JAILS["mail_gateways"] | theirs
+        gateway.out("fail2ban-client", "set", "somebody", "banip", "192.0.2.98")
+        run_site(lab, gateway, mail_bans=False)
+        assert jails(gateway) == theirs
+        assert banned(gateway, "somebody") == {"192.0.2.98"}
+        assert run_site(lab, gateway, mail_bans=False) == []
+    finally:
+        gateway.out("fail2ban-client", "unban", "--all")
+        gateway.out("rm", file)
+        run_site(lab, gateway)
+    assert jails(gateway) == JAILS["mail_gateways"]
+    assert run_site(lab, gateway) == []
+
+
 @pytest.mark.stress
 def test_a_candidate_that_would_ban_the_wrong_ones_does_not_go_live(gateway):
     """A filter that finds nothing, one that finds too much, one that does not compile, a jail without its filter."""

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROLE = Path(__file__).parents[3] / "roles/fail2ban"
-FILES = ROLE / "files/etc/fail2ban"
-FILTERS = sorted(path.stem for path in FILES.glob("filter.d/*.conf"))
+FILES = ROLE / "templates/etc/fail2ban/candidate"
+FILTERS = sorted(path.name.partition(".")[0] for path in FILES.glob("filter.d/*.conf.j2"))
 # What fail2ban puts in place of it (server/failregex), but for names of groups.
 ADDR = (
     r"\[?(?:(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})"
@@ -28,7 +28,7 @@ ADDR = (
 
 def regex(name):
     parser = configparser.ConfigParser()
-    parser.read(FILES / f"filter.d/{name}.conf")
+    parser.read(FILES / f"filter.d/{name}.conf.j2")
     assert parser["Definition"]["datepattern"] == "^%b %d %H:%M:%S"
     return re.compile(parser["Definition"]["failregex"].replace("<ADDR>", ADDR))
 
@@ -41,7 +41,7 @@ def found(name, line):
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_finds_in_its_lines_what_it_should(name):
-    lines = [line.split(" ", 1) for line in (FILES / "lines" / name).read_text().splitlines()]
+    lines = [line.split(" ", 1) for line in (FILES / "lines" / f"{name}.j2").read_text().splitlines()]
     assert {wanted == "-" for wanted, _line in lines} == {True, False}
     for wanted, line in lines:
         assert found(name, line) == (None if wanted == "-" else wanted), line

@@ -49,6 +49,13 @@ def test_without_a_model_the_documented_defaults_hold(renderer, role):
     assert {name: renderer.default(role, name) for name in documented} == documented
 
 
+def test_who_moves_the_mail_log_moves_it_for_all(renderer):
+    """Who reads it, besides rsyslog and logrotate."""
+    moved = {"platform_mail_log": "/var/log/mail/all.log"}
+    for role, name in (("awstats", "awstats_log"), ("fail2ban", "fail2ban_mail_log")):
+        assert renderer.default(role, name, moved) == "/var/log/mail/all.log"
+
+
 def test_what_defaults_read_of_the_model_is_in_it():
     """A default for the case without a model would hide a name that the model does not have."""
     _problems, models = judged(copy.deepcopy(SITES["lab"]))
