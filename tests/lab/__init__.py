@@ -1,0 +1,1 @@
+"""What the scenarios' tests share: molecule/conftest.py makes it known to pytest."""

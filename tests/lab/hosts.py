@@ -1,0 +1,284 @@
+"""The lab: its hosts, commands and playbooks on them, and this machine's share of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import yaml
+
+from .processes import command_of, descendants, kill
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFIX = os.environ.get("GH_LAB", "ght")
+STATE = ROOT / ".lab" / PREFIX
+VAULT = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
+
+
+def ansible_environment(**more: str) -> dict[str, str]:
+    """The environment of Ansible's programs: this project's settings, and none that molecule has for its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
+    return {**inherited, "GH_LAB": PREFIX, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **more}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What a condition gives as soon as it is true; the test fails when that takes longer than the seconds."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.3)
+    return value
+
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The first process of each container and its namespace, by which it is known to be still that one.
+_first: dict[str, tuple[int, str]] = {}
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+# By systemd, or the next run of site.yml finds that main.cf has not been read. The master process tells its children
+# after the command has returned, and an idle one may take a client until then.
+RELOAD_POSTFIX = """
+old=$(pgrep --parent $(cat /var/spool/postfix/pid/master.pid) --exact 'smtpd|smtp|cleanup|qmgr')
+systemctl reload postfix
+while kill -0 $old 2> /dev/null; do sleep 0.01; done
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A host of the lab: its inventory variables, and a way to run commands in its container as root."""
+
+    name: str
+    variables: dict[str, Any]
+
+    @property
+    def container(self) -> str:
+        return f"{PREFIX}-{self.variables['lab_container']}"
+
+    def __getattr__(self, key: str) -> Any:
+        """Any inventory variable, such as mail_ipv4."""
+        try:
+            return self.variables[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+    def run(self, *command: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command; with check a failure prints what the command said, and the host's last journal lines."""
+        result = self._enter("--uts", "--ipc", "--net", "--pid", "--root", "--wd", *command, given=given)
+        if check and result.returncode:
+            journal = self.run("journalctl", "--no-pager", "--lines=30", check=False)
+            pytest.fail(f"{self.name}: {' '.join(command)}: {result.stdout}{result.stderr}\njournal:\n{journal.stdout}")
+        return result
+
+    def out(self, *command: str, given: str = "") -> str:
+        return self.run(*command, given=given).stdout
+
+    def mount(self, *command: str) -> None:
+        """Run this machine's mount or umount among the container's file systems; the container itself may not."""
+        self._enter(*command).check_returncode()
+
+    def _enter(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """nsenter(1), a hundredth of what podman exec takes."""
+        environment = {"PATH": PATH, "HOME": "/root", "container": "podman"}
+        return subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--mount", *command],
+            input=given, capture_output=True, text=True, timeout=120, check=False, env=environment,
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """The container's first process, as this machine numbers it; 0 where there is none."""
+        pid, namespace = _first.get(self.container, (0, ""))
+        if not namespace or _namespace(pid) != namespace:
+            shown = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
+            pid = int(subprocess.run(shown, capture_output=True, check=True, timeout=60).stdout)
+            _first[self.container] = (pid, _namespace(pid))
+        return pid
+
+    def python(self, script: str, order: dict[str, Any]) -> Any:
+        """Run a script of molecule/ on the host; its standard input is the order, its output is JSON."""
+        source = (ROOT / "molecule" / script).read_text()
+        return json.loads(self.out("python3", "-c", source, given=json.dumps(order)))
+
+    def reload_postfix(self) -> None:
+        """Reload Postfix, and wait until no process has the old settings or remembers what it asked for."""
+        self.out("timeout", "60", "bash", "-c", RELOAD_POSTFIX)
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Postfix' queue, as postqueue(1) -j describes each message."""
+        return [json.loads(line) for line in self.out("postqueue", "-j").splitlines()]
+
+    def mail_log(self) -> str:
+        """The mail log of a gateway or mail host; a daemon's line comes a moment after what it tells of."""
+        return self.out("cat", "/var/log/gatehouse-mail.log")
+
+    def journal(self, *units: str, since: str = "-1h", output: str = "cat") -> str:
+        """The journal of these units, or of all, up to now; since and output are options of journalctl(1)."""
+        self.out("journalctl", "--sync")
+        chosen = (f"--since={since}", f"--output={output}", *(f"--unit={unit}" for unit in units))
+        return self.out("journalctl", "--no-pager", "--all", *chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """The lab as create.yml wrote it down."""
+
+    hosts: dict[str, Host]
+    groups: dict[str, list[str]]
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
+
+    @property
+    def gateways(self) -> list[Host]:
+        return [self.hosts[name] for name in self.groups["mail_gateways"]]
+
+    @property
+    def store(self) -> Host:
+        return self.hosts[self.groups["mail_stores"][0]]
+
+    @property
+    def internet(self) -> Host:
+        return self.hosts["internet.sender.example"]
+
+    @property
+    def client(self) -> Host:
+        return self.hosts["client.example.org"]
+
+    def stranger(self, octet: int) -> str:
+        """Another address of the internet's container: the lab's network with this last octet."""
+        return f"{self.internet.lab_address4.rpartition('.')[0]}.{octet}"
+
+    def nsupdate(self, zone: str, *changes: str) -> None:
+        """Change a zone of the lab's name server: "add NAME TTL TYPE DATA", "del NAME [TYPE [DATA]]" (nsupdate(1))."""
+        ((name, key),) = VAULT["vault_mail_tsig_keys"].items()
+        text = "\n".join(["server 127.0.0.1", f"zone {zone}.", *changes, "send", ""])
+        self["ns.example.net"].run("knsupdate", "-y", f"{key['algorithm']}:{name}:{key['secret']}", given=text)
+
+    def playbook(self, *arguments: str, inventory: Path = ROOT / "inventories/lab") -> list[dict[str, Any]]:
+        """Run ansible-playbook on the lab; its results, each with "task", "host", "changed", "failed", "msg"."""
+        result = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), *arguments],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
+            capture_output=True, text=True, timeout=1800, check=False,
+        )  # fmt: skip
+        events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        assert events, f"ansible-playbook said nothing: {result.stderr}"
+        return [
+            {"task": event["task"]["name"].split(" : ")[-1], "role": event["task"]["name"].partition(" : ")[0],
+             "host": host, **outcome}
+            for event in events
+            if event["_event"].startswith(("v2_runner_on_ok", "v2_runner_on_failed", "v2_runner_on_unreachable"))
+            for host, outcome in event["hosts"].items()
+        ]  # fmt: skip
+
+    def start_playbook(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start ansible-playbook on the lab, to be killed."""
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), *arguments],
+            cwd=ROOT, env=ansible_environment(), stdout=output, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def kill_playbook(self, process: subprocess.Popen[str]) -> None:
+        """Kill ansible-playbook, its workers, and on the hosts what they started there."""
+        kill([process.pid, *descendants(process.pid)])
+        process.communicate()
+        for name in [*self.groups["mail_gateways"], *self.groups["mail_stores"]]:
+            inside = descendants(self.hosts[name].pid)
+            sessions = [pid for pid in inside if command_of(pid).startswith("sshd: ops")]
+            kill([pid for session in sessions for pid in [session, *descendants(session)]])
+
+    def module(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """What a module says that runs on this machine."""
+        result = subprocess.run(
+            ["ansible", "localhost", "-m", name, "-a", json.dumps(arguments)],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return json.loads(result.stdout.partition("=>")[2])
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    known = json.loads((STATE / "lab.json").read_text())
+    return Lab({name: Host(name, variables) for name, variables in known["hosts"].items()}, known["groups"])
+
+
+@pytest.fixture(scope="session")
+def state() -> Path:
+    """The folder of the lab's state on this machine."""
+    return STATE
+
+
+@pytest.fixture(scope="session")
+def published(lab: Lab) -> None:
+    """The DNS records of the lab's inventory, with the keys that site.yml made, are on the lab's name server."""
+    results = lab.playbook("playbooks/dns.yml")
+    assert not [result for result in results if result.get("failed")]
+
+
+@pytest.fixture(scope="session")
+def vault() -> dict[str, Any]:
+    """The lab's secrets, which it keeps in clear."""
+    return VAULT
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for a gateway runs once for each."""
+    if "gateway" in metafunc.fixturenames:
+        names = json.loads((STATE / "lab.json").read_text())["groups"]["mail_gateways"]
+        metafunc.parametrize("gateway", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def gateway(request: pytest.FixtureRequest, lab: Lab) -> Host:
+    return lab[request.param]
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[[Callable[[], Any], float, str], Any]:
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def machine() -> dict[str, Any]:
+    """What the build of the images found out: flags of podman, names of the images."""
+    return yaml.safe_load((STATE / "machine.yml").read_text())
+
+
+@pytest.fixture(scope="session")
+def ansible_facts() -> Callable[[str], dict[str, Any]]:
+    """ansible_facts(host): what Ansible's setup module says of a host."""
+
+    def gather(host: str) -> dict[str, Any]:
+        result = subprocess.run(
+            ["ansible", "-i", str(ROOT / "inventories/lab"), host, "-m", "ansible.builtin.setup"],
+            cwd=ROOT, env=ansible_environment(ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        return json.loads(result.stdout.partition("=>")[2])["ansible_facts"]
+
+    return gather
+
+
+@pytest.fixture(scope="session")
+def redhat_packages() -> list[str]:
+    """Every package that a role installs on the family of CentOS."""
+    lists = [yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/vars/redhat.yml")]
+    return sorted(
+        {name for names in lists for key, value in names.items() if key.endswith("_packages") for name in value}
+    )
