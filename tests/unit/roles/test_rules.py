@@ -180,7 +180,7 @@ def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, family):
                     if arguments := task.get(f"ansible.builtin.{module}"):
                         made.add(value(arguments["dest"], item=item))
                 for file in task.get("gatehouse.mail.files", {}).get("files", []):
-                    if file.get("state") != "absent":
+                    if file.get("state", "file") == "file":
                         made.update(value(file.get("paths", [file.get("path")]), item=item))
                 if unit := task.get("ansible.builtin.systemd_service"):
                     name = value(unit["name"], item=item)
