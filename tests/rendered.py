@@ -87,6 +87,7 @@ def registered(family: str) -> dict[str, Any]:
     shapes = {
         "__postfix_defaults": {"stdout_lines": [*(f"{name} = x" for name in known), IMPORT]},
         "__certificate_ca": {"stat": {"exists": True}},
+        "__certificate_signed": {"results": []},
         "__postfix_dns_lists": {"stat": {"exists": False}},
         "__postfix_ipv6": {"stat": {"exists": family == "RedHat"}},
         "__clamav_meminfo": {"content": base64.b64encode(b"MemTotal:        8054884 kB\n").decode()},
@@ -194,8 +195,10 @@ class Renderer:
 
     def _names(self, role: str, family: str) -> dict[str, Any]:
         names = {**read(ROLES / role / "defaults/main.yml"), **registered(family)}
+        names["ansible_search_path"] = [str(ROLES / role)]  # of lookups
         for file in ("main", family.lower()):
             names.update(read(ROLES / role / f"vars/{file}.yml"))
+        names["__certificate_ca_text"] = "the private CA's certificate\n"  # looked up on the controller
         return names
 
     def _role(self, role: str, family: str, facts: Mapping[str, Any], variables: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ BREAKAGE = {
     "a password changed": (
         "store",
         "sed -i s/^alice/mallory/ /etc/dovecot/users",
-        ["Look for files that Dovecot has not read", "Write the users", "Reload Dovecot"],
+        ["Look for files that Dovecot has not read", "Write Dovecot's files", "Reload Dovecot"],
     ),
 }
 
