@@ -218,7 +218,6 @@ class Renderer:
         self._done.add(key)
 
     def _tasks(self, role: str, file: str, variables: dict[str, Any]) -> None:
-        variables = {**variables, "role_path": str(ROLES / role)}
         for task, known in self._each(role, read(ROLES / role / "tasks" / file), variables):
             for module, arguments in task.items():
                 if module == "ansible.builtin.template":
