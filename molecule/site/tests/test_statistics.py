@@ -37,8 +37,9 @@ class Counted:
     def update(self, command="update"):
         if not self.folder:
             self.host.out("systemctl", "start", f"gatehouse-statistics{'-pages' if command == 'pages' else ''}")
-            return ""
-        return self.host.out("bash", "-c", self.program(command))
+            return
+        while self.host.out("bash", "-c", self.program(command)).startswith("nothing is new"):
+            time.sleep(0.2)  # it was not a second since the last one
 
     def program(self, command="update"):
         main = f"sys.exit(counting.main('{self.folder}/settings.json', '{command}'))"
