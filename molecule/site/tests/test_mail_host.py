@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from lab.hosts import ROOT
 
 CONNECT = """
 import json, socket, sys
@@ -113,13 +114,13 @@ def test_firewall_closes_outside_what_listens_there(lab):
         store.out("systemctl", "stop", "listener")
 
 
-def test_wrong_password_is_refused(lab, mail):
+def test_wrong_password_is_refused(lab):
     store = lab.store
     order = {
         "host": store.name, "address": store.mail_vpn_address, "port": 993, "user": "alice@example.org",
         "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "password": "wrong", "header": ["Message-ID", "<none>"],
     }  # fmt: skip
-    source = (mail.folder / "imap_client.py").read_text()
+    source = (ROOT / "molecule/imap_client.py").read_text()
     refused = lab.client.run("python3", "-c", source, given=json.dumps(order), check=False)
     assert "AUTHENTICATIONFAILED" in refused.stderr
     order["password"] = lab.store.lab_passwords["alice@example.org"]
