@@ -92,6 +92,7 @@ def registered(family: str) -> dict[str, Any]:
         "__postfix_ipv6": {"stat": {"exists": family == "RedHat"}},
         "__clamav_meminfo": {"content": base64.b64encode(b"MemTotal:        8054884 kB\n").decode()},
         "__fail2ban_client": {"stat": {"exists": True}},
+        "__fail2ban_ours": {"stat": {"exists": True}},
         "__fail2ban_sshd": {"files": []},
         "__firewall_connection": {"id": "192.0.2.66 51234 198.51.100.11 22", "port": 22, "interface": "eth0"},
         "__opendkim_found": {"files": []},
