@@ -275,9 +275,8 @@ class Renderer:
         contents = {}
         for file in files:
             if file.get("state", "file") == "file":
-                source = file.get("src", f"{file['path'].lstrip('/')}.j2")
                 known = {**variables, "template_destpath": file["path"]}
-                text = file["content"] if "content" in file else self._template(role, source, known)
+                text = file["content"] if "content" in file else self._template(role, _files.source(file), known)
                 contents[file["path"]] = to_bytes(text, errors="surrogate_or_strict")
         return _files.wanted(files, contents)
 

@@ -62,13 +62,12 @@ class ActionModule(ActionBase):
             if not isinstance(file["content"], str):
                 raise AnsibleActionFail(f"{file['path']}: its content is no text; write a filter such as to_nice_json")
             return to_bytes(file["content"], errors="surrogate_or_strict")
-        name = file.get("src", f"{file['path'].lstrip('/')}.j2")
         lookup = self._shared_loader_obj.lookup_loader.get(
             "ansible.builtin.template", loader=self._loader, templar=self._templar
         )
         try:
             (text,) = lookup.run(
-                [name], variables=Variables(task_vars), template_vars={"template_destpath": file["path"]}
+                [_files.source(file)], variables=Variables(task_vars), template_vars={"template_destpath": file["path"]}
             )
         except AnsibleError as error:
             raise AnsibleActionFail(f"{file['path']}: {error}") from error

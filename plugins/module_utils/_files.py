@@ -65,6 +65,11 @@ def one_by_one(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def source(file: Mapping[str, Any]) -> Any:
+    """The name of the template of a file with a path."""
+    return file.get("src", f"{file['path'].lstrip('/')}.j2")
+
+
 def pack(contents: Mapping[str, bytes]) -> str:
     """The contents by path, as one word that nothing on the way can be found in."""
     plain = json.dumps({path: base64.b64encode(octets).decode() for path, octets in contents.items()})
