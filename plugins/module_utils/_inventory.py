@@ -339,6 +339,28 @@ def unknown_variables(
     return slips, others
 
 
+def shared(
+    members: Sequence[str],
+    hosts: Mapping[str, Mapping[str, Any]],
+    at: Mapping[str, Place],
+    name: str,
+    users: Collection[str],
+) -> tuple[Place, object] | None:
+    """Where a secret stands that is the same everywhere, and its value; None where no host has it. Shows no value.
+
+    users: the hosts whose roles read it.
+    """
+    once = "write it once, in group_vars/all"
+    having = [host for host in members if name in hosts[host]]
+    for host in users if having else ():
+        if host not in having:
+            at[host][name].note(f"is missing, but is on host {having[0]}", once)
+    for other in having[1:]:
+        if hosts[other][name] != hosts[having[0]][name]:
+            at[other][name].note(f"is not the same as on host {having[0]}", once)
+    return (at[having[0]][name], hosts[having[0]][name]) if having else None
+
+
 def secret(
     members: Sequence[str],
     hosts: Mapping[str, Mapping[str, Any]],
@@ -351,21 +373,14 @@ def secret(
 
     users: the hosts whose roles read it; none where it is not required.
     """
-    having = [host for host in members if name in hosts[host]]
-    if not having:
+    found = shared(members, hosts, at, name, users)
+    if found is None:
         place = at[members[0]][name]
         if users:
             place.note("is missing", example.replace("; ", " in the vault; ", 1))
         return place, None
-    first, *others = having
-    value = hosts[first][name]
-    for host in users:
-        if host not in having:
-            at[host][name].note(f"is missing, but is on host {first}", "write it once, in group_vars/all")
-    for other in others:
-        if hosts[other][name] != value:
-            at[other][name].note(f"is not the same as on host {first}", "write it once, in group_vars/all")
+    place, value = found
     if not isinstance(value, Mapping):
-        at[first][name].note(f"is {kind(value)}, not a mapping", example)
-        return at[first][name], None
-    return at[first][name], value
+        place.note(f"is {kind(value)}, not a mapping", example)
+        return place, None
+    return place, value

@@ -633,19 +633,6 @@ def _passphrase(at: Place, value: object) -> None:
         at.note(f"is shorter than {length}, or has a line break", instead)
 
 
-def _passphrases(members: Sequence[str], hosts: Mapping[str, Mapping[str, Any]], at: Mapping[str, Place]) -> None:
-    """One CA issues to all hosts, so all have the same."""
-    having = [host for host in members if CA_PHRASE in hosts[host]]
-    once = "write it once, in group_vars/all"
-    for host in members if having else ():
-        if host not in having:
-            at[host][CA_PHRASE].note(f"is missing, but is on host {having[0]}", once)
-        elif host == having[0]:
-            _passphrase(at[host][CA_PHRASE], hosts[host][CA_PHRASE])
-        elif hosts[host][CA_PHRASE] != hosts[having[0]][CA_PHRASE]:
-            at[host][CA_PHRASE].note(f"is not the same as on host {having[0]}", once)
-
-
 def _delimiter(at: Place, value: object) -> str:
     if isinstance(value, str) and value in DELIMITERS:
         return value
@@ -977,7 +964,9 @@ def parts(
     bans = _bans(places[first], values, everyone, vpn, mail["dns_lists"])
     by_group = {group: [host for host in members if members[host] == group] for group in (GATEWAYS, STORES)}
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]), by_group[STORES])
-    _passphrases(list(members), variables, places)
+    phrase = _inventory.shared(list(members), variables, places, CA_PHRASE, list(members))  # one CA issues to all
+    if phrase:
+        _passphrase(*phrase)
     _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
     _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
