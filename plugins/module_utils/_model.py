@@ -182,9 +182,6 @@ def concerns(variable: str) -> bool:
     return variable in (*SECRETS, *FOREIGN) or (variable.startswith("mail_") and variable != RESULT)
 
 
-# Shapes
-
-
 # Names and addresses
 
 
