@@ -196,7 +196,6 @@ class Renderer:
 
     def _names(self, role: str, family: str) -> dict[str, Any]:
         names = {**read(ROLES / role / "defaults/main.yml"), **registered(family)}
-        names["ansible_search_path"] = [str(ROLES / role)]  # of lookups
         for file in ("main", family.lower()):
             names.update(read(ROLES / role / f"vars/{file}.yml"))
         names["__certificate_ca_text"] = "the private CA's certificate\n"  # looked up on the controller
@@ -275,10 +274,15 @@ class Renderer:
         contents = {}
         for file in files:
             if file.get("state", "file") == "file":
-                known = {**variables, "template_destpath": file["path"]}
-                text = file["content"] if "content" in file else self._template(role, _files.source(file), known)
-                contents[file["path"]] = to_bytes(text, errors="surrogate_or_strict")
+                contents[file["path"]] = to_bytes(self._text(role, file, variables), errors="surrogate_or_strict")
         return _files.wanted(files, contents)
+
+    def _text(self, role: str, file: dict[str, Any], variables: dict[str, Any]) -> str:
+        if "content" in file:
+            return file["content"]
+        if file.get("verbatim"):
+            return (ROLES / role / "files" / _files.source(file)).read_text()
+        return self._template(role, _files.source(file), {**variables, "template_destpath": file["path"]})
 
     def _looked_up(self, role: str, arguments: Any, variables: dict[str, Any]) -> Any:
         """The arguments, with what they look up as a template rendered: role firewall's zones."""

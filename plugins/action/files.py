@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
         }
         asked = {
             **{name: value for name, value in given.items() if name != "files"},
-            "files": [{k: v for k, v in file.items() if k not in ("src", "content")} for file in files],
+            "files": [{k: v for k, v in file.items() if k not in ("src", "content", "verbatim")} for file in files],
             "contents": _files.pack(contents),
         }
         return self._execute_module(module_name="gatehouse.mail.files", module_args=asked, task_vars=task_vars)
@@ -62,6 +62,8 @@ class ActionModule(ActionBase):
             if not isinstance(file["content"], str):
                 raise AnsibleActionFail(f"{file['path']}: its content is no text; write a filter such as to_nice_json")
             return to_bytes(file["content"], errors="surrogate_or_strict")
+        if file.get("verbatim"):
+            return self._copied(file)
         lookup = self._shared_loader_obj.lookup_loader.get(
             "ansible.builtin.template", loader=self._loader, templar=self._templar
         )
@@ -72,3 +74,11 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             raise AnsibleActionFail(f"{file['path']}: {error}") from error
         return to_bytes("" if text is None else text, errors="surrogate_or_strict")
+
+    def _copied(self, file: Mapping[str, Any]) -> bytes:
+        try:
+            found = self._loader.get_real_file(self._find_needle("files", _files.source(file)))
+        except AnsibleError as error:
+            raise AnsibleActionFail(f"{file['path']}: {error}") from error
+        with open(found, "rb") as stream:
+            return stream.read()

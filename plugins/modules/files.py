@@ -55,6 +55,12 @@ options:
       content:
         description: The text itself, in place of a template.
         type: str
+      verbatim:
+        description:
+          - Whether O(files[].src) is no template but copied as it is, found as M(ansible.builtin.copy) finds it.
+          - It is then O(files[].path) without its first slash by default, below the role's C(files/).
+        type: bool
+        default: false
       state:
         description: V(absent) removes a file, a link, or a folder with all that is in it.
         type: str
@@ -340,6 +346,7 @@ def main() -> None:
         "paths": {"type": "list", "elements": "path"},
         "src": {"type": "str"},
         "content": {"type": "str"},
+        "verbatim": {"type": "bool", "default": False},
         "state": {"type": "str", "choices": list(core.STATES), "default": "file"},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},

@@ -354,13 +354,17 @@ def test_templates_are_rendered_and_shown_as_by_template(platform, run, folder):
         {"path": f"{folder}/e", "src": f"{folder[1:]}/empty.j2"},
         {"paths": [f"{folder}/{name}" for name in ("one", "two")], "src": f"{folder[1:]}/name.j2", "mode": "0600"},
         {"paths": []},
+        {"path": f"{folder}/v", "src": "program", "verbatim": True},
     )
+    (run.playbook.parent / "files").mkdir()
+    (run.playbook.parent / "files/program").write_bytes(b"{{ no template }}\r\n\xff")
     results = run.tasks(platform, [own, ours, others])
     assert [result["changed"] for result in results] == [True, True, True]
     assert [platform.out("cat", f"{folder}/{name}") for name in ("one", "two")] == ["one", "two"]
     assert platform.out("stat", "--format=%a", f"{folder}/one").strip() == "600"
     assert platform.out("cat", FILE) == platform.out("cat", f"{folder}/t") != ""
     assert platform.out("cat", f"{folder}/e") == ""
+    assert platform.out("base64", f"{folder}/v").strip() == base64.b64encode(b"{{ no template }}\r\n\xff").decode()
 
 
 def test_it_goes_with_loops_delegation_another_user_tags_and_handlers(platform, run, folder):
@@ -398,6 +402,9 @@ MISTAKES = {
     "a file without a path": ([{"content": "x"}], {}, "files[0]: has neither path nor paths"),
     "a path twice over": ([file(paths=[FILE])], {}, "has neither path nor paths, or has both"),
     "a template that is not there": ([{"path": FILE}], {}, f"{FILE}: the template file {FILE[1:]}.j2 could"),
+    "a file that is not there": (
+        [{"path": FILE, "verbatim": True}], {}, f"{FILE}: Could not find or access '{FILE[1:]}'"
+    ),
     "a list for a text": ([file(["x"])], {}, f"{FILE}: its content is no text"),
     "a state": ([file(state="latest")], {}, "value of state must be one of"),
 }  # fmt: skip
