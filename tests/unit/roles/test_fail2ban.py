@@ -1,23 +1,28 @@
 # Copyright: gatehouse.mail contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Role fail2ban's filters, which no stranger can turn against another; and its program that knows good senders."""
+"""Role fail2ban's filters, which no stranger can turn against another; its program that puts the candidate into place;
+and the one that knows good senders."""
 
 from __future__ import annotations
 
 import configparser
+import json
 import re
+import runpy
 import socket
 import sys
 import time
 from pathlib import Path
 
-import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 ROLE = Path(__file__).parents[3] / "roles/fail2ban"
 FILES = ROLE / "templates/etc/fail2ban/candidate"
+CANDIDATE, KNOWN = (
+    runpy.run_path(str(ROLE / f"files/usr/local/sbin/gatehouse-fail2ban-{name}")) for name in ("candidate", "known")
+)
 FILTERS = sorted(path.name.partition(".")[0] for path in FILES.glob("filter.d/*.conf.j2"))
 # What fail2ban puts in place of it (server/failregex), but for names of groups.
 ADDR = (
@@ -97,17 +102,50 @@ def test_no_line_takes_long(name, piece, size):
         assert time.process_time() - started < 0.1, long[:100]
 
 
-def known(monkeypatch, address, answers):
+def test_lines_to_try_are_what_the_log_has_and_whom_the_filter_is_to_find():
+    text = "192.0.2.1 Nov 26 10:00:00 mx1 a: b\n- Nov 26 10:00:01 mx1 c\n2001:db8::1 Nov 26 10:00:02 mx1 d\n"
+    lines = ["Nov 26 10:00:00 mx1 a: b", "Nov 26 10:00:01 mx1 c", "Nov 26 10:00:02 mx1 d"]
+    assert CANDIDATE["to_try"](text) == (["192.0.2.1", "2001:db8::1"], lines)
+
+
+DUMP = """\
+['set', 'syslogsocket', 'auto']
+['add', 'gatehouse-smtp', 'polling']
+['set', 'gatehouse-smtp', 'maxretry', 5]
+['add', "somebody's", 'auto']
+['multi-set', 'gatehouse-smtp', 'addfailregex', ["^ mx1 ['add', 'x']"]]
+['start', 'gatehouse-smtp']
+"""
+
+
+def test_the_jails_of_a_configuration_are_those_that_it_adds():
+    assert CANDIDATE["jails_of"](DUMP) == ["gatehouse-smtp", "somebody's"]
+
+
+def test_only_what_is_new_is_put_into_place(tmp_path):
+    source, target = tmp_path / "candidate.conf", tmp_path / "live.conf"
+    source.write_text("old\n")
+    assert CANDIDATE["place"](source, target)
+    assert not CANDIDATE["place"](source, target)
+    source.write_text("new\n")
+    assert CANDIDATE["place"](source, target)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "candidate.conf": "new\n",
+        "live.conf": "new\n",
+    }
+
+
+LISTS = [{"zone": "wl.example", "codes": "127.0.[0..254].[2..3;9]"}, {"zone": "good.example", "codes": "127.0.0.2"}]
+
+
+def known(monkeypatch, settings, address, answers):
     """The status with which gatehouse-fail2ban-known ends, and the names that it asked for."""
-    environment = jinja2.Environment(trim_blocks=True, autoescape=False)  # noqa: S701 it is Python
-    environment.filters["comment"] = lambda text: f"# {text}"
-    lists = [{"zone": "wl.example", "codes": "127.0.[0..254].[2..3;9]"}, {"zone": "good.example", "codes": "127.0.0.2"}]
-    text = environment.from_string((ROLE / "templates/usr/local/sbin/gatehouse-fail2ban-known.j2").read_text())
+    settings.write_text(json.dumps({"lists": LISTS}))
     asked = []
 
     def resolve(name, *_others):
         asked.append(name)
-        zone = next(entry["zone"] for entry in lists if name.endswith(f".{entry['zone']}."))
+        zone = next(entry["zone"] for entry in LISTS if name.endswith(f".{entry['zone']}."))
         answer = answers.get(zone, socket.EAI_NONAME)
         if isinstance(answer, int):
             raise socket.gaierror(answer, "no")
@@ -115,8 +153,9 @@ def known(monkeypatch, address, answers):
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(sys, "argv", ["gatehouse-fail2ban-known", address])
+    monkeypatch.setitem(KNOWN["main"].__globals__, "SETTINGS", settings)
     with pytest.raises(SystemExit) as ended:
-        exec(text.render(ansible_managed="x", fail2ban_allow_lists=lists), {})  # noqa: S102
+        KNOWN["main"]()
     return ended.value.code, asked
 
 
@@ -133,8 +172,8 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answers, status", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8::7"])
-def test_who_is_on_an_allow_list_or_may_be_is_known(monkeypatch, address, answers, status):
-    ended, asked = known(monkeypatch, address, answers)
+def test_who_is_on_an_allow_list_or_may_be_is_known(monkeypatch, tmp_path, address, answers, status):
+    ended, asked = known(monkeypatch, tmp_path / "known.json", address, answers)
     assert ended == status
     prefix = "7.100.51.198." if "." in address else "7." + "0." * 23 + "8.b.d.0.1.0.0.2."
     assert asked[0] == f"{prefix}wl.example."
