@@ -239,5 +239,6 @@ def test_the_role_alone_serves_the_other_family_as_well(lab, tmp_path):
         host.out("systemctl", "disable", "--now", "postgrey", "gatehouse-greylist-probe.timer")
         host.out("apt-get", "--quiet", "--yes", "purge", "postgrey")
         host.out("sh", "-c", "rm -fr /var/lib/postgrey /etc/postgrey /usr/local/sbin/gatehouse-greylist-*")
+        host.out("rm", "-f", "/etc/gatehouse/greylist-probe.json")
         host.out("sh", "-c", "cd /etc/systemd/system && rm postgrey.service gatehouse-greylist-probe.*")
         host.out("systemctl", "daemon-reload")
