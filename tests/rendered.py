@@ -196,6 +196,7 @@ class Renderer:
 
     def _names(self, role: str, family: str) -> dict[str, Any]:
         names = {**read(ROLES / role / "defaults/main.yml"), **registered(family)}
+        names["ansible_search_path"] = [str(ROLES / role)]  # of lookups
         for file in ("main", family.lower()):
             names.update(read(ROLES / role / f"vars/{file}.yml"))
         names["__certificate_ca_text"] = "the private CA's certificate\n"  # looked up on the controller

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = runpy.run_path(str(Path(__file__).parents[3] / "roles/clamav/files/usr/local/sbin/gatehouse-eicar"))
+PROGRAM = runpy.run_path(str(Path(__file__).parents[3] / "roles/clamav/files/usr/local/sbin/gatehouse-eicar.py"))
 
 
 PLACES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = runpy.run_path(str(Path(__file__).parents[3] / "roles/dns_lists/files/usr/local/sbin/gatehouse-dns-lists"))
+PROGRAM = runpy.run_path(str(Path(__file__).parents[3] / "roles/dns_lists/files/usr/local/sbin/gatehouse-dns-lists.py"))
 
 ENTRY = {
     "zone": "bl.example",

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 ROLE = Path(__file__).parents[3] / "roles/fail2ban"
 FILES = ROLE / "templates/etc/fail2ban/candidate"
 CANDIDATE, KNOWN = (
-    runpy.run_path(str(ROLE / f"files/usr/local/sbin/gatehouse-fail2ban-{name}")) for name in ("candidate", "known")
+    runpy.run_path(str(ROLE / f"files/usr/local/sbin/gatehouse-fail2ban-{name}.py")) for name in ("candidate", "known")
 )
 FILTERS = sorted(path.name.partition(".")[0] for path in FILES.glob("filter.d/*.conf.j2"))
 # What fail2ban puts in place of it (server/failregex), but for names of groups.

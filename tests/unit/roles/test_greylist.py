@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = runpy.run_path(
-    str(Path(__file__).parents[3] / "roles/greylist/files/usr/local/sbin/gatehouse-greylist-probe")
+    str(Path(__file__).parents[3] / "roles/greylist/files/usr/local/sbin/gatehouse-greylist-probe.py")
 )
 
 DAY = 86400

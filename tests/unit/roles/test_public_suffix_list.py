@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = runpy.run_path(
-    str(Path(__file__).parents[3] / "roles/public_suffix_list/files/usr/local/sbin/gatehouse-public-suffix-list")
+    str(Path(__file__).parents[3] / "roles/public_suffix_list/files/usr/local/sbin/gatehouse-public-suffix-list.py")
 )
 
 BEGIN, END = PROGRAM["MARKS"]
