@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,28 @@ def other() -> dict[str, dict[str, Any]]:
     hosts = {host: {**own, **more} for host, own in copy.deepcopy(HOSTS).items()}
     hosts["mx1.example.org"]["mail_certificate_files"] = [{"certificate": "files/mx1.crt", "key": "files/mx1.key"}]
     hosts["mx2.example.org"]["mail_retiring"] = True
+    return hosts
+
+
+def example() -> dict[str, dict[str, Any]]:
+    """The example's inventory, whose addresses are documentation's."""
+    site = {"mail_unrouted_addresses": True}
+    for file in ("mail", "vault"):
+        site |= read(f"inventories/example/group_vars/all/{file}.yml")
+    children = read("inventories/example/hosts.yml")["all"]["children"]
+    return {host: {**site, **own} for group in GROUPS for host, own in children[group]["hosts"].items()}
+
+
+def mixed(seed: int) -> dict[str, dict[str, Any]]:
+    """The lab, with some of what the other site has instead."""
+    toss = random.Random(seed)  # noqa: S311 - a site to try, no secret
+    hosts = copy.deepcopy(HOSTS)
+    for name in sorted({name for own in SITES["other"].values() for name in own}):
+        if name != "mail_policyd_spf" and toss.random() < 0.5:
+            for host, own in SITES["other"].items():
+                hosts[host] |= {name: own[name]} if name in own else {}
+    for own in hosts.values():  # policyd-spf goes with opendmarc alone
+        own["mail_policyd_spf"] = own["mail_dmarc_judge"] == "opendmarc" and seed % 2 == 1
     return hosts
 
 
