@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.gatehouse.mail.plugins.module_utils import _arguments, _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _arguments
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim
 
 
 def dkim_keys(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The keys of the gateway that this model is of."""
     given = plain(model)
     try:
-        return _dkim.keys(given, given["me"]["name"])
+        return dkim.keys(given, given["me"]["name"])
     except (AttributeError, KeyError, TypeError) as error:
         raise AnsibleFilterError(f"gatehouse.mail.dkim_keys: the input is no model of a host: {error!r}") from error
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dkim_rotation
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim
 
 
 def dkim_rotation(
@@ -27,7 +28,7 @@ def dkim_rotation(
         )
     model = plain(model)
     try:
-        moment = _dkim.moment(now)
+        moment = dkim.moment(now)
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError(f"gatehouse.mail.dkim_rotation: {now!r} is not a time") from error
     shown = _dkim_rotation.shown(model, plain(differences)) if differences is not None else set()

@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dns
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _records
 
 
 def dns_records(model: Mapping[str, Any], former: bool = False) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def dns_records(model: Mapping[str, Any], former: bool = False) -> list[dict[str
     model = plain(model)
     for warning in model["dns"]["warnings"]:
         Display().warning(warning)
-    return _dns.former_records(model) if former else _dns.records(model)
+    return _records.former_records(model) if former else _records.records(model)
 
 
 class FilterModule:

@@ -15,8 +15,10 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.utils.display import Display
 from ansible.vars.hostvars import HostVars
-from ansible_collections.gatehouse.mail.plugins.module_utils import _arguments, _inventory, _model
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _arguments
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from jinja2 import Undefined
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -29,7 +31,7 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
             raise AnsibleFilterError(f"gatehouse.mail.model: {name} is {_model.kind(value)}, not Ansible's own {name}")
     members = {group: [str(host) for host in groups.get(group, ())] for group in _model.GROUPS}
     hosts = {host: hostvars.raw_get(host) for host in sorted({host for group in members.values() for host in group})}
-    slips, others = _inventory.unknown_variables(hosts, *_known_variables())
+    slips, others = inventory.unknown_variables(hosts, *_known_variables())
     for line in others:
         Display().warning(line)
     options = _options()

@@ -41,8 +41,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _written
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim
 
 
 class LookupModule(LookupBase):
@@ -75,7 +75,7 @@ class LookupModule(LookupBase):
         for host, own in hosts.items():
             if own["me"]["group"] != "mail_gateways":
                 continue
-            if not any(key["public"] is None for key in _dkim.keys({**site, **own}, own["me"]["name"])):
+            if not any(key["public"] is None for key in dkim.keys({**site, **own}, own["me"]["name"])):
                 continue
             if name in hostvars[host]:
                 path = Path(hostvars[host][name]).absolute()

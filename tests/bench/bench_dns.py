@@ -15,7 +15,8 @@ import measure
 ROOT = Path(__file__).resolve().parents[2]
 runpy.run_path(str(ROOT / "tests/unit/conftest.py"))  # lets Python import this collection from a clone
 _dns = importlib.import_module("ansible_collections.gatehouse.mail.plugins.module_utils._dns")
-_dkim = importlib.import_module("ansible_collections.gatehouse.mail.plugins.module_utils._dkim")
+_records = importlib.import_module("ansible_collections.gatehouse.mail.plugins.plugin_utils._records")
+_dkim = importlib.import_module("ansible_collections.gatehouse.mail.plugins.plugin_utils._model.dkim")
 
 DOMAINS = 10000
 ALLOWED = 4  # times plain formatting; a dictionary for each record alone costs half of it
@@ -96,12 +97,12 @@ def best(*functions: Callable[[], Any], times: int = 7) -> list[float]:
 
 def main() -> None:
     site = model()
-    ours = "".join(_dns.zone_texts(_dns.records(site)).values())
+    ours = "".join(_dns.zone_texts(_records.records(site)).values())
     lines = plain(site)
     written = set(ours.splitlines(keepends=True))
     if not set(lines) <= written:
         raise SystemExit("bench_dns: the two do not write the same text")
-    took, formatting = best(lambda: _dns.zone_texts(_dns.records(site)), lambda: "".join(plain(site)))
+    took, formatting = best(lambda: _dns.zone_texts(_records.records(site)), lambda: "".join(plain(site)))
     what = f"records and zone text of {DOMAINS} domains ({len(lines)} lines), against {ALLOWED} x plain formatting"
     measure.row(what, took, ALLOWED * formatting)
 

@@ -16,7 +16,7 @@ import measure
 
 ROOT = Path(__file__).resolve().parents[2]
 runpy.run_path(str(ROOT / "tests/unit/conftest.py"))  # lets Python import this collection from a clone
-MODEL = importlib.import_module("ansible_collections.gatehouse.mail.plugins.module_utils._model")
+MODEL = importlib.import_module("ansible_collections.gatehouse.mail.plugins.plugin_utils._model.model")
 PLAY = """
 - hosts: mail_gateways:mail_stores
   gather_facts: false

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 runpy.run_path(str(Path(__file__).resolve().parents[3] / "tests/unit/conftest.py"))  # lets Python import from a clone
-from ansible_collections.gatehouse.mail.plugins.module_utils import _model  # noqa: E402
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model  # noqa: E402
 
 PASSWORD = "correct horse battery"
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

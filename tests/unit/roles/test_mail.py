@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from ansible_collections.gatehouse.mail.plugins.module_utils import _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 
 SPECS = Path(__file__).parents[3] / "roles/mail/meta/argument_specs.yml"
 OPTIONS = yaml.safe_load(SPECS.read_text())["argument_specs"]["main"]["options"]

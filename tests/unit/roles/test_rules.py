@@ -44,6 +44,13 @@ def test_families_define_the_same_names(role):
     assert families["debian"] == families["redhat"]
 
 
+def test_what_hosts_import_is_sent_to_them():
+    """Ansible sends a module together with module_utils, and with nothing else of a collection."""
+    sent = [path for folder in ("module_utils", "modules") for path in (ROOT / "plugins" / folder).rglob("*.py")]
+    assert [path.name for path in sent if "plugin_utils" in path.read_text()] == []
+    assert "plugin_utils" in (ROOT / "plugins/filter/model.py").read_text()  # which nobody sends
+
+
 LOOKING = [role for role in MODELLED if (role / "tasks/look.yml").exists()]
 READERS = {"gatehouse.mail.listeners", "gatehouse.mail.ssh_connection", "ansible.builtin.find"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gatehouse.mail.plugins.module_utils import _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from generated import GROUPS, SITES, example, mixed
 
 PAGE = yaml.safe_load((Path(__file__).parents[4] / "plugins/filter/model.yml").read_text())

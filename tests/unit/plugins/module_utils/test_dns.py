@@ -12,7 +12,9 @@ import dns.name
 import dns.rdatatype
 import dns.zone
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dns, _model, _spf
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dns, _spf
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _records
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
@@ -69,7 +71,7 @@ def domains(**of_example_org):
 
 
 def records(*arguments, **site):
-    return _dns.records(build(*arguments, **site))
+    return _records.records(build(*arguments, **site))
 
 
 def values(wanted, kind, name="example.org"):
@@ -139,12 +141,14 @@ def test_keys_that_are_not_made_are_those_that_opendkim_will_make_and_hide_no_fo
         mail_dkim_senders={"news@example.org": "news"},
     )
     wanted = {
-        record["name"].partition(".")[0]: record["value"] for record in _dns.records(model) if record["kind"] == "DKIM"
+        record["name"].partition(".")[0]: record["value"]
+        for record in _records.records(model)
+        if record["kind"] == "DKIM"
     }
     assert {name for name, value in wanted.items() if value is None} == {
         "mx1-2", "mx1-ed-2", "news-mx1-2", "news-mx1-ed"}  # fmt: skip
     assert wanted["mx1-ed"] == f"v=DKIM1; k=ed25519; p={ed25519_key()}"
-    assert {record["name"].partition(".")[0] for record in _dns.former_records(model)} == {"mx1", "news-mx1"}
+    assert {record["name"].partition(".")[0] for record in _records.former_records(model)} == {"mx1", "news-mx1"}
 
 
 def test_a_domain_s_own_values_go_before_the_site_s():
@@ -174,7 +178,7 @@ def test_reports_to_another_domain_of_ours_are_allowed_there_and_to_a_stranger_s
         mail_domains=[{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
         mail_dmarc={"p": "none", "rua": ["alice@example.org", "x@reports.example"]},
     )
-    (allowed,) = [record for record in _dns.records(model) if record["kind"] == "report"]
+    (allowed,) = [record for record in _records.records(model) if record["kind"] == "report"]
     assert _dns.line(allowed) == "example.net._report._dmarc.example.org 3600 TXT v=DMARC1"
     assert allowed["zone"] == "example.org"
     assert [warning.split(":")[1].split()[0] for warning in model["dns"]["warnings"]] == [
@@ -189,7 +193,7 @@ def test_a_key_in_test_mode_says_so():
 
 
 def test_a_removed_key_is_a_former_record():
-    (former,) = _dns.former_records(build(mail_dkim=[dkim("old", stage="removed"), dkim()]))
+    (former,) = _records.former_records(build(mail_dkim=[dkim("old", stage="removed"), dkim()]))
     assert (former["name"], former["kind"]) == ("old._domainkey.example.org", "DKIM")
 
 
@@ -294,7 +298,7 @@ def test_whatever_is_accepted_is_read_back_and_stays_within_the_limits(site):
         model = build(gateways, **variables)
     except _model.InventoryError:
         return
-    wanted = _dns.records(model)
+    wanted = _records.records(model)
     assert_read_back(wanted)
     published = {record["name"]: record["value"] for record in wanted if record["kind"] == "SPF"}
     for name, text in published.items():

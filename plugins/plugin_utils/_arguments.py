@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
-from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place, show
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place, show
 
 LARGEST = 2**31 - 1  # of what daemons keep in an int
 
@@ -45,7 +45,7 @@ def _time(low: int, high: int, example: str) -> Kind:
 
 
 def _is_address(text: str) -> bool:
-    return "%" not in text and _inventory.is_ip(text)
+    return "%" not in text and inventory.is_ip(text)
 
 
 def _is_network(text: str) -> bool:
@@ -56,9 +56,9 @@ def _is_network(text: str) -> bool:
 
 
 ANY = Kind(lambda _text: True, "", "")
-NAME = Kind(_inventory.is_name, "is not a full host name", 'write a name such as "mx1.example.org"')
+NAME = Kind(inventory.is_name, "is not a full host name", 'write a name such as "mx1.example.org"')
 WORD = _like(r"\S+", "holds white space", "write one word; each of several is an item of its own")
-INTERFACE = Kind(_inventory.is_interface, "is not the name of an interface", 'write a name such as "wg0"')
+INTERFACE = Kind(inventory.is_interface, "is not the name of an interface", 'write a name such as "wg0"')
 ADDRESS = Kind(_is_address, "is not an IP address", 'write an address such as "192.0.2.53"')
 NETWORK = Kind(
     _is_network,
@@ -299,7 +299,7 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
     if wanted == "list":
         example = f"write [{show(value)}]" if isinstance(value, str) and not option.get("no_log") else "write a list"
         if not isinstance(value, (list, tuple)):
-            at.refuse(value, f"is {_inventory.kind(value)}, not a list", _inventory.of_type(at, value, example))
+            at.refuse(value, f"is {inventory.kind(value)}, not a list", inventory.of_type(at, value, example))
             return
         element = {**option, "type": option.get("elements", "raw"), "default": None}
         for index, item in enumerate(value):
@@ -307,15 +307,15 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
     elif wanted == "dict":
         _mapping(at, value, option.get("options") or {}, name)
     elif wanted == "bool":
-        _inventory.boolean(at, value, name in WORDS)
+        inventory.boolean(at, value, name in WORDS)
     elif wanted == "int":
         low, high = RANGES.get(name, (0, LARGEST))
-        _inventory.integer(at, value, low, high, low, words=False)
+        inventory.integer(at, value, low, high, low, words=False)
     elif wanted == "float":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            at.refuse(value, f"is {_inventory.kind(value)}, not a number", "write a number, without quotes")
+            at.refuse(value, f"is {inventory.kind(value)}, not a number", "write a number, without quotes")
     elif wanted == "path" and not isinstance(value, str):
-        at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a path, in quotes")
+        at.refuse(value, f"is {inventory.kind(value)}, not a string", "write a path, in quotes")
     elif wanted in ("str", "path"):
         _text(at, value, option, KINDS.get(name, HOST_PATH if wanted == "path" else ANY))
 
@@ -323,7 +323,7 @@ def check(at: Place, value: object, option: Mapping[str, Any], name: str) -> Non
 def _mapping(at: Place, value: object, options: Mapping[str, Mapping[str, Any]], name: str) -> None:
     example = "{" + ", ".join(f"{key}: …" for key, option in options.items() if option.get("required")) + "}"
     if not options:
-        for key, item in _inventory.mapping(at, value, "{}").items():
+        for key, item in inventory.mapping(at, value, "{}").items():
             if not isinstance(key, str) or not re.fullmatch(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+", key):
                 at.refuse(key, "is no key of it", "write keys in quotes, without white space")
                 continue
@@ -335,7 +335,7 @@ def _mapping(at: Place, value: object, options: Mapping[str, Mapping[str, Any]],
             if key not in value:
                 at[key].note("is missing", f"write all of {', '.join(KEYS[name])}")
         return
-    record = _inventory.record(at, value, tuple(options), example)
+    record = inventory.record(at, value, tuple(options), example)
     for key, option in options.items() if isinstance(value, Mapping) else ():
         if key not in record and option.get("required"):
             at[key].note("is missing", f"write all of {example}")
@@ -351,7 +351,7 @@ def _text(at: Place, value: object, option: Mapping[str, Any], kind: Kind) -> No
         if isinstance(value, (Mapping, list, tuple)) or text not in choices:
             at.refuse(value, "is none of what it may be", f"write one of {', '.join(map(show, choices))}")
     elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        at.refuse(value, f"is {_inventory.kind(value)}, not a string", "write a string, in quotes")
+        at.refuse(value, f"is {inventory.kind(value)}, not a string", "write a string, in quotes")
     elif re.search(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", text):
         at.refuse(value, "holds a line break, a control character or a lone surrogate", "write one line without it")
     elif not text:

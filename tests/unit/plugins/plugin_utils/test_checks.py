@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _checks
-from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dns_lists as _checks
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place
 
 OURS = {"example.org"}
 

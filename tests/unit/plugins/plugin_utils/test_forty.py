@@ -157,7 +157,7 @@ ELSEWHERE = {
     "35": ("molecule/site/tests/test_bad_inventory.py", "def test_secrets_in_clear_touch_no_host_unless_that_is_meant"),
     "40a": ("tests/unit/roles/test_refusals.py", "def test_a_platform_that_no_role_knows_is_refused_first_of_all"),
     "40d": (
-        "tests/unit/plugins/module_utils/test_dkim.py",
+        "tests/unit/plugins/plugin_utils/test_dkim.py",
         "def test_keys_that_nobody_made_sign_as_soon_as_they_are",
     ),
 }

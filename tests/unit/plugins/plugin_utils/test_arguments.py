@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gatehouse.mail.plugins.module_utils import _arguments
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _arguments
 
 ROLES = Path(__file__).parents[4] / "roles"
 OPTIONS = {}

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import datetime
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dkim_rotation, _dns
+from ansible_collections.gatehouse.mail.plugins.module_utils import _dns
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _dkim_rotation, _records
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim as _dkim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,7 +115,7 @@ def test_records_opendkim_and_rotation_agree(memory):
     there = [key["selector"] for key in keys if key["stage"] != "removed"]
     there += [key["selector"] for key in entries if key["selector"] in former and key["stage"] != "removed"]
     # One record for each key that is there or will be made, and for no other.
-    assert sorted(key["selector"] for key in _dns._keys(model)["example.org"]) == sorted(there)
+    assert sorted(key["selector"] for key in _records._keys(model)["example.org"]) == sorted(there)
     assert len(set(there)) == len(there)
     # What is to be made has a selector that none had before, so no record hides a former one.
     made = [key["selector"] for key in keys if key["public"] is None]
@@ -145,13 +147,13 @@ def test_a_withdrawn_key_that_is_still_published_is_obsolete(memory):
         "dkim_senders": {"news@example.org": "news"},
         "dkim": entries,
     }
-    wanted = [record for record in _dns.records(model) if record["kind"] == "DKIM"]
+    wanted = [record for record in _records.records(model) if record["kind"] == "DKIM"]
     published = {
         (f"{key['selector']}._domainkey.example.org", "TXT"): [(f"v=DKIM1; k={key['type']}; p={key['public']}",)]
         for key in entries
     }
     nothing = {(record["name"], "TXT"): [] for record in wanted}
-    found = _dns.compare(wanted, _dns.former_records(model), {**nothing, **published})
+    found = _dns.compare(wanted, _records.former_records(model), {**nothing, **published})
     problems = {difference["name"].partition(".")[0]: difference["problem"] for difference in found}
     withdrawn = {key["selector"]: "obsolete" for key in entries if key["stage"] == "removed"}
     assert problems == {**withdrawn, **{key["selector"]: "unmade" for key in _dkim.unmade(model)}}

@@ -8,7 +8,7 @@ import copy
 import re
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from generated import HOSTS, ODD, SITES, changed, judged
 from hypothesis import HealthCheck, event, given, settings
 

@@ -17,14 +17,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Union
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import (
-    _checks,
-    _dkim,
-    _dns_variables,
-    _inventory,
-    _outgoing,
-)
-from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import InventoryError, Place, kind, show
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim, dns, dns_lists, inventory, milters
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import InventoryError, Place, kind, show
 
 GATEWAYS = "mail_gateways"
 STORES = "mail_stores"
@@ -84,10 +78,10 @@ VARIABLES = HOST_VARIABLES + SITE_VARIABLES
 HASHES = "vault_mail_password_hashes"
 TSIG_KEYS = "vault_mail_tsig_keys"
 CA_PHRASE = "vault_mail_ca_passphrase"
-SECRETS = (HASHES, TSIG_KEYS, CA_PHRASE, _outgoing.PASSWORDS, _dkim.KEYS, _checks.KEYS)
+SECRETS = (HASHES, TSIG_KEYS, CA_PHRASE, milters.PASSWORDS, dkim.KEYS, dns_lists.KEYS)
 SSH_PORT, SSH_ZONES, SSH_LOCKOUT = SSH_ACCESS = ("firewall_ssh_port", "firewall_ssh_zones", "firewall_ssh_lockout")
 SSH_PORTS = ("ansible_port", SSH_PORT)  # at these none of our own daemons listens
-FOREIGN = ("ansible_port", *SSH_ACCESS, _checks.FORWARDING)  # variables of others that bear on ours
+FOREIGN = ("ansible_port", *SSH_ACCESS, dns_lists.FORWARDING)  # variables of others that bear on ours
 RESULT = "mail_model"  # the fact made of this; in a second run it stands among the variables
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
@@ -242,7 +236,7 @@ def _vpn_address(at: Place, value: object, vpn: Sequence[IPNetwork]) -> str | No
 def _vpn_networks(at: Place, value: object) -> list[IPNetwork]:
     """The networks, which do not overlap, in the order of their addresses."""
     networks: list[tuple[IPNetwork, Place]] = []
-    for index, item in enumerate(_inventory.sequence(at, value, '["10.99.0.0/24"]')):
+    for index, item in enumerate(inventory.sequence(at, value, '["10.99.0.0/24"]')):
         network = _vpn_network(at[index], item)
         if network is not None:
             networks.append((network, at[index]))
@@ -287,7 +281,7 @@ def _interface(at: Place, value: object) -> str:
     instead = 'write a name such as "wg0"'
     if not isinstance(value, str):
         at.refuse(value, f"is {kind(value)}, not the name of an interface", instead)
-    elif not _inventory.is_interface(value):
+    elif not inventory.is_interface(value):
         at.refuse(
             value, "is not the name of an interface (1 to 15 characters, letters, digits and _ . = + - only)", instead
         )
@@ -298,12 +292,12 @@ def _certificate_files(at: Place, value: object) -> list[dict[str, str]]:
     """Pairs of paths on the controller, in the order written; whether they fit is for who reads them to say."""
     example = '{certificate: "files/mx1.crt", key: "files/mx1.key"}'
     pairs = []
-    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+    for index, item in enumerate(inventory.sequence(at, value, f"[{example}]")):
         here = at[index]
-        record = _inventory.record(here, item, ("certificate", "key"), example)
+        record = inventory.record(here, item, ("certificate", "key"), example)
         for part in ("certificate", "key") if isinstance(item, Mapping) else ():
-            path = record.get(part, _inventory.MISSING)
-            if path is _inventory.MISSING:
+            path = record.get(part, inventory.MISSING)
+            if path is inventory.MISSING:
                 here[part].note("is missing", f"write both, as in {example}")
             elif not isinstance(path, str) or not path or not path.isprintable():
                 here[part].refuse(path, "is not a path", f"write a path on the controller, as in {example}")
@@ -317,7 +311,7 @@ def _host(
     """What is true of one host by itself, checked."""
     me: dict[str, Any] = {"host": host, "group": group, "preference": None, "ipv4": None, "ipv6": None}
     me["retiring"] = False
-    me["name"] = _inventory.domain_name(at["mail_name"], variables.get("mail_name", host))
+    me["name"] = inventory.domain_name(at["mail_name"], variables.get("mail_name", host))
     me["short"] = me["name"].partition(".")[0]
     for version in (4, 6):
         key = f"mail_ipv{version}"
@@ -330,10 +324,10 @@ def _host(
     else:
         at["mail_vpn_address"].note("is missing", "write the host's address in mail_vpn_networks")
     if group == GATEWAYS:
-        me["preference"] = _inventory.integer(at["mail_preference"], variables.get("mail_preference", 10), 0, 65535, 10)
+        me["preference"] = inventory.integer(at["mail_preference"], variables.get("mail_preference", 10), 0, 65535, 10)
         if "mail_ipv4" not in variables and "mail_ipv6" not in variables:
             at["mail_ipv4"].note("is missing, and mail_ipv6 too", "write the gateway's public address in one or both")
-        me["retiring"] = _inventory.boolean(at["mail_retiring"], variables.get("mail_retiring", False))
+        me["retiring"] = inventory.boolean(at["mail_retiring"], variables.get("mail_retiring", False))
     for key in ("mail_preference", "mail_retiring") if group == STORES else ():
         if key in variables:
             at[key].refuse(variables[key], "is for gateways only", "remove it on a store")
@@ -354,7 +348,7 @@ def _all_known(hosts: Mapping[str, Mapping[str, Any]], places: Mapping[str, Plac
                 owners.setdefault(variable, []).append(host)
     for variable, (first, *others) in sorted(owners.items()):
         also = f" (and {len(others)} more hosts have it)" if others else ""
-        _inventory.unknown(places[first][variable], variable, VARIABLES, f"variable{also}")
+        inventory.unknown(places[first][variable], variable, VARIABLES, f"variable{also}")
 
 
 def _exchangers(gateways: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> list[Mapping[str, Any]]:
@@ -387,12 +381,12 @@ def _site_values(
     """The values that all hosts share, as the first host has them."""
     first, *others = members
     for key in SITE_VARIABLES:
-        value = hosts[first].get(key, _inventory.MISSING)
+        value = hosts[first].get(key, inventory.MISSING)
         for other in others:
-            theirs = hosts[other].get(key, _inventory.MISSING)
+            theirs = hosts[other].get(key, inventory.MISSING)
             if theirs == value:
                 continue
-            here, there = ("not set" if each is _inventory.MISSING else show(each) for each in (theirs, value))
+            here, there = ("not set" if each is inventory.MISSING else show(each) for each in (theirs, value))
             at[other][key].note(f"is {here}, but {there} on host {first}", "write it once, in group_vars/all")
     return {key: hosts[first][key] for key in SITE_VARIABLES if key in hosts[first]}
 
@@ -406,11 +400,11 @@ def _has(at: Place, values: Mapping[str, Any], key: str, example: str) -> bool:
 
 def _ports(at: Place, value: object) -> dict[str, int]:
     known = ("submission", "lmtp", "imaps", "greylist")
-    overrides = _inventory.record(at, value, known, "{imaps: 10993}")
+    overrides = inventory.record(at, value, known, "{imaps: 10993}")
     ports = dict(PORTS)
     owners = dict(TAKEN_PORTS)
     for name in known:
-        ports[name] = _inventory.integer(at[name], overrides.get(name, PORTS[name]), 1, 65535, PORTS[name])
+        ports[name] = inventory.integer(at[name], overrides.get(name, PORTS[name]), 1, 65535, PORTS[name])
         if ports[name] in owners:
             at[name].refuse(ports[name], f"is the port of {owners[ports[name]]}", "write a port that is free")
         owners[ports[name]] = name
@@ -439,17 +433,17 @@ def _domains(
     by_name = {key: store for store in stores for key in (store["name"], store["host"])}
     host_names = {me["name"]: me["host"] for me in hosts}
     domains: dict[str, dict[str, Any]] = {}
-    for index, item in enumerate(_inventory.sequence(at, value, '[{name: "example.org"}]')):
+    for index, item in enumerate(inventory.sequence(at, value, '[{name: "example.org"}]')):
         here = at[index]
-        record = _inventory.record(
-            here, item, ("name", "store", "allow_empty", *_dns_variables.DOMAIN_KEYS), '{name: "example.org"}'
+        record = inventory.record(
+            here, item, ("name", "store", "allow_empty", *dns.DOMAIN_KEYS), '{name: "example.org"}'
         )
         if not isinstance(item, Mapping):
             continue
         if "name" not in record:
             here["name"].note("is missing", 'write {name: "example.org"}')
             continue
-        name = _inventory.domain_name(here["name"], record["name"])
+        name = inventory.domain_name(here["name"], record["name"])
         if name in domains:
             here["name"].refuse(record["name"], f"is the same domain as {domains[name]['at'].path}", "write it once")
             continue
@@ -463,8 +457,8 @@ def _domains(
             "at": here["name"],
             "item": record,
             "item_at": here,
-            "store": _store_of(here["store"], record.get("store", _inventory.MISSING), stores, by_name),
-            "allow_empty": _inventory.boolean(here["allow_empty"], record.get("allow_empty", False)),
+            "store": _store_of(here["store"], record.get("store", inventory.MISSING), stores, by_name),
+            "allow_empty": inventory.boolean(here["allow_empty"], record.get("allow_empty", False)),
         }
     if isinstance(value, (list, tuple)) and not value:
         at.note("is an empty list", 'write at least one, such as [{name: "example.org"}]')
@@ -475,7 +469,7 @@ def _store_of(
     at: Place, value: object, stores: Sequence[Mapping[str, Any]], by_name: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
     names = ", ".join(store["name"] for store in stores)
-    if value is _inventory.MISSING:
+    if value is inventory.MISSING:
         if len(stores) > 1:
             at.note("is missing, and there are several stores", f"write one of {names}")
         return stores[0] if stores else None
@@ -486,7 +480,7 @@ def _store_of(
 
 
 def _mailboxes(at: Place, value: object, domains: Mapping[str, Any], delimiter: str) -> dict[str, Place]:
-    mailboxes = _inventory.addresses(at, value)
+    mailboxes = inventory.addresses(at, value)
     for address, here in mailboxes.items():
         local, _at_sign, domain = address.rpartition("@")
         if local and domains and domain not in domains:
@@ -507,9 +501,9 @@ def _mailboxes(at: Place, value: object, domains: Mapping[str, Any], delimiter: 
 
 
 def _external_targets(at: Place, value: object, ours: Collection[str]) -> dict[str, Place]:
-    targets = _inventory.addresses(at, value)
+    targets = inventory.addresses(at, value)
     for address, here in targets.items():
-        if _inventory.domain_of(address) in ours:
+        if inventory.domain_of(address) in ours:
             here.refuse(address, "is in a domain of ours", "write it as a mailbox or an alias")
     return targets
 
@@ -519,20 +513,20 @@ def _aliases(
 ) -> dict[str, dict[str, Place]]:
     """What the operator wrote: {alias: {target: where it stands}}."""
     aliases: dict[str, dict[str, Place]] = {}
-    for key, target in _inventory.mapping(at, value, '{"info@example.org": "alice@example.org"}').items():
+    for key, target in inventory.mapping(at, value, '{"info@example.org": "alice@example.org"}').items():
         here = at[key]
-        alias = _inventory.address(here, key)
+        alias = inventory.address(here, key)
         if alias in aliases:
             here.refuse(key, "is there twice, but for upper and lower case", "write it once, with all its targets")
         if alias in mailboxes:
             here.refuse(key, f"is a mailbox as well ({mailboxes[alias].path})", "write it in one of the two")
-        if ours and "@" in alias and _inventory.domain_of(alias) not in ours:
+        if ours and "@" in alias and inventory.domain_of(alias) not in ours:
             here.refuse(key, "is in no domain of ours", "write a domain of mail_domains or the name of a gateway")
         if isinstance(target, str):
-            written = _inventory.address(here, target)
+            written = inventory.address(here, target)
             aliases[alias] = {written: here} if written else {}
         elif isinstance(target, (list, tuple)):
-            aliases[alias] = _inventory.addresses(here, target)
+            aliases[alias] = inventory.addresses(here, target)
         else:
             here.refuse(target, f"is {kind(target)}, neither an address nor a list", "write one or several addresses")
             aliases[alias] = {}
@@ -546,7 +540,7 @@ def _check_targets(aliases: Mapping[str, Mapping[str, Place]], known: Collection
         for target, here in targets.items():
             if target in known or "@" not in target:
                 continue
-            if _inventory.domain_of(target) in ours:
+            if inventory.domain_of(target) in ours:
                 here.refuse(target, "is neither a mailbox nor an alias", "write it in mail_mailboxes or mail_aliases")
             else:
                 here.refuse(target, "is outside our domains", "write it in mail_external_targets if that is meant")
@@ -583,12 +577,12 @@ def _password_hashes(
     """Each mailbox has a hash, and nobody else. Names keys, never a value, and no key that is not an address."""
     make = "make one with `doveadm pw -s BLF-CRYPT`"
     example = f'write {{mailbox: "{{SCHEME}}hash"}}; {make}'
-    place, value = _inventory.secret(members, hosts, at, HASHES, stores if mailboxes else (), example)
+    place, value = inventory.secret(members, hosts, at, HASHES, stores if mailboxes else (), example)
     if value is None:
         return
     seen = set()
     for number, (key, password_hash) in enumerate(value.items(), 1):
-        if not isinstance(key, str) or not _inventory.is_address(key):
+        if not isinstance(key, str) or not inventory.is_address(key):
             place.note(f"the key of entry {number} is not an address", 'write {"alice@example.org": "{SCHEME}hash"}')
             continue
         here = place[key]
@@ -639,7 +633,7 @@ def _delimiter(at: Place, value: object) -> str:
 
 def _greylist_host(at: Place, value: object, keeper: Mapping[str, Any] | None, port: int) -> dict[str, Any]:
     """Which host keeps the greylist, and where it listens, as postgrey (`listen`) and Postfix (`connect`) write it."""
-    if not _inventory.boolean(at, value) or keeper is None:
+    if not inventory.boolean(at, value) or keeper is None:
         return {"host": None, "listen": "", "connect": ""}
     address = str(keeper["vpn_address"])
     listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -654,13 +648,13 @@ def _bans(
     lists: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Whether anybody is banned, who never is, and the DNS lists of those who are not banned at port 25."""
-    exempt = _checks.networks(at["mail_bans_exempt"], values.get("mail_bans_exempt", []))
-    whole = not _inventory.boolean(at["mail_bans_vpn"], values.get("mail_bans_vpn", False))
+    exempt = dns_lists.networks(at["mail_bans_exempt"], values.get("mail_bans_exempt", []))
+    whole = not inventory.boolean(at["mail_bans_vpn"], values.get("mail_bans_vpn", False))
     never = {network for me in hosts for network in _networks_of(me)}
     never.update(str(ipaddress.ip_network(me["vpn_address"])) for me in hosts if me["vpn_address"])
     never.update(str(network) for network in vpn if whole)
     return {
-        "on": _inventory.boolean(at["mail_bans"], values.get("mail_bans", True)),
+        "on": inventory.boolean(at["mail_bans"], values.get("mail_bans", True)),
         "never": [*LOOPBACK, *sorted(never.union(exempt))],
         "allow_lists": [
             {"zone": entry["zone"], "codes": use["codes"]}
@@ -680,13 +674,13 @@ def _mail(
     own_names = sorted(me["name"] for me in gateways)
     ports = _ports(at["mail_ports"], values.get("mail_ports", {}))
     delimiter = _delimiter(at["mail_recipient_delimiter"], values.get("mail_recipient_delimiter", "+"))
-    size = _inventory.integer(
+    size = inventory.integer(
         at["mail_message_size_limit"],
         values.get("mail_message_size_limit", MESSAGE_SIZE),
         *MESSAGE_SIZES,
         MESSAGE_SIZE,
     )
-    clear_secrets = _inventory.boolean(at["mail_clear_secrets"], values.get("mail_clear_secrets", False))
+    clear_secrets = inventory.boolean(at["mail_clear_secrets"], values.get("mail_clear_secrets", False))
     domains: dict[str, dict[str, Any]] = {}
     if _has(at, values, "mail_domains", '[{name: "example.org"}]'):
         domains = _domains(at["mail_domains"], values["mail_domains"], stores, hosts)
@@ -695,14 +689,14 @@ def _mail(
     mailboxes = _mailboxes(at["mail_mailboxes"], values.get("mail_mailboxes", []), domains, delimiter)
     written = _aliases(at["mail_aliases"], values.get("mail_aliases", {}), ours, mailboxes)
     external = _external_targets(at["mail_external_targets"], values.get("mail_external_targets", []), ours)
-    inhabited = {_inventory.domain_of(address) for addresses in (mailboxes, written) for address in addresses}
+    inhabited = {inventory.domain_of(address) for addresses in (mailboxes, written) for address in addresses}
     for name, domain in domains.items():
         if name not in inhabited and not domain["allow_empty"]:
             domain["at"].refuse(name, "has no mailbox and no alias", "write one, or allow_empty: true beside the name")
 
     postmaster = ""
     if _has(at, values, "mail_postmaster", '"postmaster@example.org"'):
-        postmaster = _inventory.address(at["mail_postmaster"], values["mail_postmaster"])
+        postmaster = inventory.address(at["mail_postmaster"], values["mail_postmaster"])
     known_postmaster = postmaster in mailboxes or postmaster in written
     automatic = [f"{user}@{name}" for name in domains for user in ("postmaster", "abuse")]
     automatic += [f"{user}@{name}" for name in own_names for user in ("postmaster", "abuse", "root")]
@@ -720,15 +714,15 @@ def _mail(
         )
     elif any(target in external for target in final.get(postmaster, [])):
         at["mail_postmaster"].refuse(postmaster, "does not end in mailboxes only", "write one that does")
-    postscreen = _inventory.boolean(at["mail_postscreen"], values.get("mail_postscreen", False))
-    scanner = _inventory.boolean(at["mail_virus_scanner"], values.get("mail_virus_scanner", True))
-    _outgoing.check_scanned_size(at["mail_message_size_limit"], size, scanner)
-    marker = _inventory.boolean(at["mail_spamassassin"], values.get("mail_spamassassin", False))
-    logins = _outgoing.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
-    judge = _outgoing.judge(at["mail_dmarc_judge"], values.get("mail_dmarc_judge", "dmarc"))
-    chains = _outgoing.chains(judge, scanner, marker, bool(logins))
-    policyd_spf = _inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False))
-    if policyd_spf and judge != _outgoing.OPENDMARC:
+    postscreen = inventory.boolean(at["mail_postscreen"], values.get("mail_postscreen", False))
+    scanner = inventory.boolean(at["mail_virus_scanner"], values.get("mail_virus_scanner", True))
+    milters.check_scanned_size(at["mail_message_size_limit"], size, scanner)
+    marker = inventory.boolean(at["mail_spamassassin"], values.get("mail_spamassassin", False))
+    logins = milters.logins(at["mail_logins"], values.get("mail_logins", {}), domains)
+    judge = milters.judge(at["mail_dmarc_judge"], values.get("mail_dmarc_judge", "dmarc"))
+    chains = milters.chains(judge, scanner, marker, bool(logins))
+    policyd_spf = inventory.boolean(at["mail_policyd_spf"], values.get("mail_policyd_spf", False))
+    if policyd_spf and judge != milters.OPENDMARC:
         at["mail_policyd_spf"].refuse(
             True, "goes with opendmarc alone", "write mail_dmarc_judge: opendmarc as well, or remove it"
         )
@@ -749,37 +743,37 @@ def _mail(
         "ports": ports,
         "recipient_delimiter": delimiter,
         "message_size_limit": size,
-        **_dns_variables.read(at, values, domains, gateways, postmaster),
-        **_dkim.read(at, values, domains, gateways),
+        **dns.read(at, values, domains, gateways, postmaster),
+        **dkim.read(at, values, domains, gateways),
         "logins": logins,
-        "senders": _outgoing.senders(logins),
-        "any_from_logins": _outgoing.any_from(
-            at["mail_any_from_logins"], values.get("mail_any_from_logins", []), logins
-        ),
+        "senders": milters.senders(logins),
+        "any_from_logins": milters.any_from(at["mail_any_from_logins"], values.get("mail_any_from_logins", []), logins),
         "milter_chains": chains,
-        "milters": _outgoing.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), chains),
-        "judges": [name for name in _outgoing.JUDGES.values() if any(name in chain for chain in chains.values())],
+        "milters": milters.milters(at["mail_milter_sockets"], values.get("mail_milter_sockets", "unix"), chains),
+        "judges": [name for name in milters.JUDGES.values() if any(name in chain for chain in chains.values())],
         "virus_scanner": scanner,
         "spamassassin": marker,
         "policyd_spf": policyd_spf,
-        "strict_from": judge == _outgoing.OPENDMARC,
-        "dns_lists": _checks.dns_lists(at["mail_dns_lists"], values.get("mail_dns_lists", _checks.DEFAULT), postscreen),
+        "strict_from": judge == milters.OPENDMARC,
+        "dns_lists": dns_lists.dns_lists(
+            at["mail_dns_lists"], values.get("mail_dns_lists", dns_lists.DEFAULT), postscreen
+        ),
         "postscreen": postscreen,
-        "tried_checks": _checks.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
-        "access": _checks.access(at["mail_access"], values.get("mail_access", {}), ours),
+        "tried_checks": dns_lists.tried(at["mail_tried_checks"], values.get("mail_tried_checks", [])),
+        "access": dns_lists.access(at["mail_access"], values.get("mail_access", {}), ours),
         "greylist": {
             **_greylist_host(at["mail_greylisting"], values.get("mail_greylisting", True), keeper, ports["greylist"]),
-            "delay": _inventory.integer(
+            "delay": inventory.integer(
                 at["mail_greylist_delay"],
                 values.get("mail_greylist_delay", GREYLIST_DELAY),
                 *GREYLIST_DELAYS,
                 GREYLIST_DELAY,
             ),
-            "exceptions": _checks.greylist_exceptions(
+            "exceptions": dns_lists.greylist_exceptions(
                 at["mail_greylist_exceptions"], values.get("mail_greylist_exceptions", {}), ours
             ),
         },
-        "statistics": _inventory.boolean(at["mail_statistics"], values.get("mail_statistics", True)),
+        "statistics": inventory.boolean(at["mail_statistics"], values.get("mail_statistics", True)),
         "clear_secrets": clear_secrets,
         "secrets": list(SECRETS),
     }
@@ -865,7 +859,7 @@ def _selinux_ports(
         for setype, labelled in [PORT_TYPES[name]]
         if site["ports"][name] not in labelled
     ]
-    known += _outgoing.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []
+    known += milters.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []
     used = {port for port, _setype, on in known if on} | {entry["port"] for entry in listen}
     return {
         "selinux_ports": [{"port": str(port), "proto": "tcp", "setype": setype} for port, setype, on in known if on],
@@ -904,7 +898,7 @@ def _view(
         "reserved_ports": sorted(entry["port"] for entry in listen if entry["port"] in EPHEMERAL_PORTS),
         **_selinux_ports(me, site, listen),
         "absent": [
-            *(_outgoing.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
+            *(milters.absent(site["milters"], site["policyd_spf"]) if me["group"] == GATEWAYS else []),
             *([] if site["statistics"] or me["group"] != GATEWAYS else ["awstats"]),
             *([] if site["greylist"]["host"] == me["host"] else ["greylist"]),
             *([] if site["bans"]["on"] else ["fail2ban"]),
@@ -952,7 +946,7 @@ def parts(
     if _has(places[first], values, "mail_vpn_networks", '["10.99.0.0/24"]'):
         vpn = _vpn_networks(places[first]["mail_vpn_networks"], values["mail_vpn_networks"])
     word = "mail_unrouted_addresses"
-    unrouted = _inventory.boolean(places[first][word], values.get(word, False))
+    unrouted = inventory.boolean(places[first][word], values.get(word, False))
     everyone = [_host(places[host], host, group, variables[host], vpn, unrouted) for host, group in members.items()]
     _all_different(everyone, places)
     exchangers = _exchangers([me for me in everyone if me["group"] == GATEWAYS], places)
@@ -961,19 +955,19 @@ def parts(
     bans = _bans(places[first], values, everyone, vpn, mail["dns_lists"])
     by_group = {group: [host for host in members if members[host] == group] for group in (GATEWAYS, STORES)}
     _password_hashes(list(members), variables, places, dict.fromkeys(mail["mailboxes"]), by_group[STORES])
-    phrase = _inventory.shared(list(members), variables, places, CA_PHRASE, list(members))  # one CA issues to all
+    phrase = inventory.shared(list(members), variables, places, CA_PHRASE, list(members))  # one CA issues to all
     if phrase:
         _passphrase(*phrase)
-    _outgoing.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
+    milters.check_passwords(list(members), variables, places, mail["logins"], by_group[GATEWAYS])
     keys = variables[first].get(TSIG_KEYS, {})
-    _dns_variables.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
-    _dkim.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
-    keyed = _checks.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
+    dns.check_tsig_keys(places[first][TSIG_KEYS], keys, mail["dns"]["zones"])
+    dkim.check_private_keys(list(members), variables, places, by_group[GATEWAYS])
+    keyed = dns_lists.keyed_zones(list(members), variables, places, mail["dns_lists"], by_group[GATEWAYS])
     for host, group in members.items():
-        if _checks.FORWARDING in variables[host]:
-            at = places[host][_checks.FORWARDING]
+        if dns_lists.FORWARDING in variables[host]:
+            at = places[host][dns_lists.FORWARDING]
             asked = mail["dns_lists"] if group == GATEWAYS else []  # by this host's resolver
-            _checks.check_forwarding(at, variables[host][_checks.FORWARDING], asked, keyed)
+            dns_lists.check_forwarding(at, variables[host][dns_lists.FORWARDING], asked, keyed)
         for name in SSH_PORTS:
             if name in variables[host]:
                 _ssh_port(places[host][name], variables[host][name], group, mail["ports"])

@@ -11,10 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import (
-    _inventory,
-    _spf,
-)
+from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
 
 DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # of an item of mail_domains, in place of the site's value
 
@@ -44,7 +42,7 @@ _ISSUER = re.compile(r"(?:[a-z0-9.-]+)?(?:\s*;\s*(?:[a-z0-9-]+=[!#-:<-\[\]-~]*)?
 
 
 def read(
-    at: _inventory.Place,
+    at: inventory.Place,
     values: Mapping[str, Any],
     domains: Mapping[str, Mapping[str, Any]],
     gateways: Sequence[Mapping[str, Any]],
@@ -71,7 +69,7 @@ def read(
                 "dmarc": text,
                 "reports": [receiver for receiver in reports if receiver in domains and receiver != name],
                 "caa": _caa(here["caa"], item["caa"]) if "caa" in item else site_caa,
-                "dkim_test": _inventory.boolean(here["dkim_test"], item.get("dkim_test", False)),
+                "dkim_test": inventory.boolean(here["dkim_test"], item.get("dkim_test", False)),
             }
         )
         warnings += [
@@ -82,7 +80,7 @@ def read(
         ]
     return {
         "dns": {
-            "ttl": _inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
+            "ttl": inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
             "zones": _zones(at["mail_dns_zones"], values.get("mail_dns_zones", [])),
             "domains": described,
             "caa": site_caa,
@@ -100,7 +98,7 @@ def _related(one: str, other: str) -> bool:
 
 
 def _spf_records(
-    at: _inventory.Place,
+    at: inventory.Place,
     values: Mapping[str, Any],
     domains: Mapping[str, Mapping[str, Any]],
     gateways: Sequence[Mapping[str, Any]],
@@ -111,9 +109,9 @@ def _spf_records(
     shared = _spf.expand(_spf_terms(at["mail_spf"], values.get("mail_spf", SPF)), addresses)
     known: dict[str, list[_spf.Term]] = {}
     for name, domain in domains.items():
-        own = domain["item"].get("spf", _inventory.MISSING)
+        own = domain["item"].get("spf", inventory.MISSING)
         here = domain["item_at"]["spf"]
-        known[name] = shared if own is _inventory.MISSING else _spf.expand(_spf_terms(here, own), addresses)
+        known[name] = shared if own is inventory.MISSING else _spf.expand(_spf_terms(here, own), addresses)
     hosts = {gateway["name"]: [_spf.Term("", "a"), _spf.Term("-", "all")] for gateway in gateways}
 
     shared_text = _spf.render(shared)
@@ -132,7 +130,7 @@ def _spf_records(
 
 
 def _judge_spf(
-    at: _inventory.Place,
+    at: inventory.Place,
     name: str,
     terms: Sequence[_spf.Term],
     known: Mapping[str, Sequence[_spf.Term]],
@@ -156,13 +154,13 @@ def _judge_spf(
         at.note(f"mx finds {len(hosts)} hosts, and receivers stop at {_spf.MAX_HOSTS}", "write gateways")
 
 
-def _spf_terms(at: _inventory.Place, value: object) -> list[_spf.Term]:
+def _spf_terms(at: inventory.Place, value: object) -> list[_spf.Term]:
     example = '["gateways", "include:_spf.example.net", "-all"]'
     terms = []
     problems = len(at.problems)
-    for index, item in enumerate(_inventory.sequence(at, value, example)):
+    for index, item in enumerate(inventory.sequence(at, value, example)):
         if not isinstance(item, str):
-            at[index].refuse(item, f"is {_inventory.kind(item)}, not a term of SPF", f"write as in {example}")
+            at[index].refuse(item, f"is {inventory.kind(item)}, not a term of SPF", f"write as in {example}")
             continue
         try:
             terms.append(_spf.parse(item))
@@ -172,21 +170,21 @@ def _spf_terms(at: _inventory.Place, value: object) -> list[_spf.Term]:
         try:
             _spf.check(terms)
         except _spf.SpfError as error:
-            at.note(f"{_inventory.show(error.term)} {error.why}" if error.term else error.why, error.instead)
+            at.note(f"{inventory.show(error.term)} {error.why}" if error.term else error.why, error.instead)
     return terms
 
 
 # DMARC and CAA
 
 
-def _dmarc(at: _inventory.Place, value: object) -> tuple[str, list[str]]:
+def _dmarc(at: inventory.Place, value: object) -> tuple[str, list[str]]:
     """The text of the record, and the domains that reports go to."""
-    policy = _inventory.mapping(at, value, "{p: reject}")
+    policy = inventory.mapping(at, value, "{p: reject}")
     for key in policy:
         if key in DMARC_REMOVED:
-            at[key].note(f"{_inventory.show(key)} is no tag of DMARC any more (RFC 9989)", DMARC_REMOVED[key])
+            at[key].note(f"{inventory.show(key)} is no tag of DMARC any more (RFC 9989)", DMARC_REMOVED[key])
         elif key not in DMARC_TAGS and key not in DMARC_REPORTS:
-            _inventory.unknown(at[key], key, (*DMARC_TAGS, *DMARC_REPORTS), "tag")
+            inventory.unknown(at[key], key, (*DMARC_TAGS, *DMARC_REPORTS), "tag")
     if "p" not in policy and isinstance(value, Mapping):
         at["p"].note("is missing", f"write one of {', '.join(POLICIES)}")
     tags = ["v=DMARC1"]
@@ -198,7 +196,7 @@ def _dmarc(at: _inventory.Place, value: object) -> tuple[str, list[str]]:
             tags.append(f"{tag}={policy[tag]}")
     receivers: dict[str, None] = {}
     for tag in DMARC_REPORTS:
-        addresses = _inventory.addresses(at[tag], policy[tag]) if tag in policy else {}
+        addresses = inventory.addresses(at[tag], policy[tag]) if tag in policy else {}
         receivers.update(dict.fromkeys(address.rpartition("@")[2] for address in addresses))
         if addresses:
             uris = (f"mailto:{quote(address, safe='@', errors='replace')}" for address in addresses)
@@ -206,13 +204,13 @@ def _dmarc(at: _inventory.Place, value: object) -> tuple[str, list[str]]:
     return "; ".join(tags), list(receivers)
 
 
-def _caa(at: _inventory.Place, value: object) -> list[str]:
+def _caa(at: inventory.Place, value: object) -> list[str]:
     """RDATA of CAA records, in the order written."""
     example = '{tag: "issue", value: "letsencrypt.org"}'
     records = []
-    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+    for index, item in enumerate(inventory.sequence(at, value, f"[{example}]")):
         here = at[index]
-        record = _inventory.record(here, item, ("tag", "value", "flags"), example)
+        record = inventory.record(here, item, ("tag", "value", "flags"), example)
         if not isinstance(item, Mapping):
             continue
         tag, text, flags = record.get("tag"), record.get("value"), record.get("flags", 0)
@@ -223,7 +221,7 @@ def _caa(at: _inventory.Place, value: object) -> list[str]:
                 here["value"].refuse(text, "is not where to report", 'write such as "mailto:security@example.org"')
         elif not isinstance(text, str) or not _ISSUER.fullmatch(text):
             here["value"].refuse(text, "is not a certificate authority", 'write such as "letsencrypt.org", or ";"')
-        elif text.partition(";")[0].strip() and not _inventory.is_name(text.partition(";")[0].strip()):
+        elif text.partition(";")[0].strip() and not inventory.is_name(text.partition(";")[0].strip()):
             here["value"].refuse(text, "does not begin with a domain name", 'write such as "letsencrypt.org"')
         if flags not in (0, 128) or isinstance(flags, bool):
             here["flags"].refuse(flags, "is not a value of the flags", "write 0, or 128 for critical")
@@ -237,19 +235,19 @@ def _caa(at: _inventory.Place, value: object) -> list[str]:
 # Zones
 
 
-def _zones(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+def _zones(at: inventory.Place, value: object) -> list[dict[str, Any]]:
     """Where records are published, and how to reach it: server and key where updates are taken, servers to ask."""
     example = '{name: "example.org", server: "192.0.2.53", key: "gatehouse"}'
     zones: dict[str, dict[str, Any]] = {}
-    for index, item in enumerate(_inventory.sequence(at, value, f"[{example}]")):
+    for index, item in enumerate(inventory.sequence(at, value, f"[{example}]")):
         here = at[index]
-        record = _inventory.record(here, item, ("name", "server", "port", "key", "servers"), example)
+        record = inventory.record(here, item, ("name", "server", "port", "key", "servers"), example)
         if not isinstance(item, Mapping):
             continue
         if "name" not in record:
             here["name"].note("is missing", f"write such as {example}")
             continue
-        name = _inventory.domain_name(here["name"], record["name"])
+        name = inventory.domain_name(here["name"], record["name"])
         if name in zones:
             here["name"].refuse(record["name"], "is there twice", "write it once")
         if ("server" in record) != ("key" in record):
@@ -257,30 +255,30 @@ def _zones(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
         zones[name] = {
             "name": name,
             "server": _server(here["server"], record["server"]) if "server" in record else None,
-            "port": _inventory.integer(here["port"], record.get("port", 53), 1, 65535, 53),
+            "port": inventory.integer(here["port"], record.get("port", 53), 1, 65535, 53),
             "key": str(record["key"]) if "key" in record else None,
             "servers": [
                 _server(here["servers"][number], server)
                 for number, server in enumerate(
-                    _inventory.sequence(here["servers"], record.get("servers", []), '["192.0.2.53"]')
+                    inventory.sequence(here["servers"], record.get("servers", []), '["192.0.2.53"]')
                 )
             ],
         }
     return [zones[name] for name in sorted(zones)]
 
 
-def _server(at: _inventory.Place, value: object) -> str:
-    if isinstance(value, str) and (_inventory.is_ip(value) or _inventory.is_name(value)):
+def _server(at: inventory.Place, value: object) -> str:
+    if isinstance(value, str) and (inventory.is_ip(value) or inventory.is_name(value)):
         return value
     at.refuse(value, "is neither an address nor a name", 'write such as "192.0.2.53" or "ns1.example.org"')
     return ""
 
 
-def check_tsig_keys(at: _inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
+def check_tsig_keys(at: inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
     """Each zone's key is there and can be used. Names keys, never a secret."""
     example = '{gatehouse: {algorithm: "hmac-sha256", secret: "…"}}'
     if not isinstance(value, Mapping):
-        at.note(f"is {_inventory.kind(value)}, not a mapping", f"write such as {example} in the vault")
+        at.note(f"is {inventory.kind(value)}, not a mapping", f"write such as {example} in the vault")
         value = {}
     for name, key in value.items():
         here = at[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
 
 PASSWORDS = "vault_mail_login_passwords"
 
@@ -50,25 +50,25 @@ SCANNED_SIZE = 2**31 - 1 - 2**20  # bytes
 # Who may submit
 
 
-def logins(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, list[str]]:
+def logins(at: inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, list[str]]:
     """{login: the senders it may use}; a sender is an address or, for all of a domain, "@" and the domain."""
     example = '{"alice@example.org": ["alice@example.org"], "store@example.org": ["@example.org"]}'
     found: dict[str, list[str]] = {}
-    for key, written in _inventory.mapping(at, value, example).items():
+    for key, written in inventory.mapping(at, value, example).items():
         here = at[key]
-        login = _inventory.address(here, key)
+        login = inventory.address(here, key)
         if login in found:
             here.note("is there twice, but for upper and lower case", "write it once")
-        senders = [written] if isinstance(written, str) else _inventory.sequence(here, written, '["alice@example.org"]')
+        senders = [written] if isinstance(written, str) else inventory.sequence(here, written, '["alice@example.org"]')
         found[login] = sorted({address_or_domain(here[index], sender, domains) for index, sender in enumerate(senders)})
         if not senders:
             here.note("may send as nobody", 'write its addresses, or "@example.org" for all of a domain')
     return {login: found[login] for login in sorted(found)}
 
 
-def address_or_domain(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
-    sender = _inventory.address_or_domain(at, value)
-    domain = _inventory.domain_of(sender)
+def address_or_domain(at: inventory.Place, value: object, domains: Mapping[str, Any]) -> str:
+    sender = inventory.address_or_domain(at, value)
+    domain = inventory.domain_of(sender)
     if "@" in sender and domains and domain not in domains:
         at.refuse(value, "is in a domain that is not ours", "write an address of a domain of mail_domains")
     return sender
@@ -82,16 +82,16 @@ def senders(by_login: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         for name in names:
             owners.setdefault(name, set()).add(login)
     return {
-        name: sorted(owners[name] | owners.get("@" + _inventory.domain_of(name), set()))
+        name: sorted(owners[name] | owners.get("@" + inventory.domain_of(name), set()))
         for name in sorted(owners)
     }  # fmt: skip
 
 
-def any_from(at: _inventory.Place, value: object, logins: Mapping[str, Any]) -> list[str]:
+def any_from(at: inventory.Place, value: object, logins: Mapping[str, Any]) -> list[str]:
     """The logins whose From field may name anybody."""
     found = []
-    for index, login in enumerate(_inventory.sequence(at, value, '["printer@example.org"]')):
-        name = _inventory.address(at[index], login)
+    for index, login in enumerate(inventory.sequence(at, value, '["printer@example.org"]')):
+        name = inventory.address(at[index], login)
         if "@" in name and name not in logins:
             at[index].refuse(login, "is not a login", "write one of mail_logins")
         found.append(name)
@@ -101,35 +101,35 @@ def any_from(at: _inventory.Place, value: object, logins: Mapping[str, Any]) -> 
 def check_passwords(
     members: Sequence[str],
     hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, _inventory.Place],
+    at: Mapping[str, inventory.Place],
     known: Mapping[str, Any],
     gateways: Collection[str],
 ) -> None:
     """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows a password."""
     make = "make one with `openssl rand -base64 24`"
     example = f"write {{login: password}}; {make}"
-    place, value = _inventory.secret(members, hosts, at, PASSWORDS, gateways if known else (), example)
+    place, value = inventory.secret(members, hosts, at, PASSWORDS, gateways if known else (), example)
     if value is None:
         return
     seen = set()
     for number, (login, password) in enumerate(value.items(), 1):
-        if not isinstance(login, str) or not _inventory.is_address(login):
+        if not isinstance(login, str) or not inventory.is_address(login):
             place.note(f"the key of entry {number} is not a login", 'write {"alice@example.org": "password"}')
             continue
         seen.add(login.lower())
         if login.lower() not in known:
-            place[login].note(f"{_inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
+            place[login].note(f"{inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
         why = _why_no_password(password)
         if why:
             place[login].note(why, make)
     for login in known:
         if "@" in login and login not in seen:
-            place[login].note(f"login {_inventory.show(login)} has no password", make)
+            place[login].note(f"login {inventory.show(login)} has no password", make)
 
 
 def _why_no_password(value: object) -> str:
     if not isinstance(value, str):
-        return f"is {_inventory.kind(value)}, not a password"
+        return f"is {inventory.kind(value)}, not a password"
     if not value:
         return "is empty"
     if any(character in value for character in "\n\r\0"):
@@ -144,7 +144,7 @@ def _why_no_password(value: object) -> str:
 # The milters
 
 
-def judge(at: _inventory.Place, value: object) -> str:
+def judge(at: inventory.Place, value: object) -> str:
     """The milter that judges strangers' mail by DMARC."""
     if not isinstance(value, str) or value not in JUDGES:
         at.refuse(value, "is no judge", f"write one of {', '.join(JUDGES)}")
@@ -165,7 +165,7 @@ def chains(judge: str, scanner: bool, marker: bool, submission: bool) -> dict[st
     }
 
 
-def milters(at: _inventory.Place, value: object, chains: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def milters(at: inventory.Place, value: object, chains: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """The milters of these chains: name, unit, group (of the socket), what becomes of mail while one is away
     (`default_action`), and where it listens, as the milter (`listen`) and as Postfix (`connect`) has it."""
     if value not in SOCKETS:
@@ -205,7 +205,7 @@ def absent(milters: Sequence[Mapping[str, Any]], policyd_spf: bool) -> list[str]
     return [*(role for role, name in ROLES.items() if name not in names), *([] if policyd_spf else ["spf"])]
 
 
-def check_scanned_size(at: _inventory.Place, size: int, scanner: bool) -> None:
+def check_scanned_size(at: inventory.Place, size: int, scanner: bool) -> None:
     """What is larger than ClamAV's own limit would pass unscanned."""
     if scanner and size > SCANNED_SIZE:
         at.refuse(size, "is more than ClamAV can scan", f"write at most {SCANNED_SIZE}, or mail_virus_scanner: false")

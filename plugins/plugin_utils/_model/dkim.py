@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _outgoing
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, milters
 
 KEYS = "vault_mail_dkim_keys"
 
@@ -58,7 +58,7 @@ class Lane(NamedTuple):
 
 
 def read(
-    at: _inventory.Place,
+    at: inventory.Place,
     values: Mapping[str, Any],
     domains: Mapping[str, Any],
     gateways: Sequence[Mapping[str, Any]],
@@ -73,12 +73,12 @@ def read(
     }
 
 
-def senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
+def senders(at: inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
     """{address with keys of its own: the label that their selectors begin with}."""
     found: dict[str, str] = {}
-    for key, label in _inventory.mapping(at, value, '{"news@example.org": "news"}').items():
+    for key, label in inventory.mapping(at, value, '{"news@example.org": "news"}').items():
         here = at[key]
-        address = _outgoing.address_or_domain(here, key, domains)
+        address = milters.address_or_domain(here, key, domains)
         if address.startswith("@"):
             here.refuse(key, "is a domain", "write an address; each domain has keys anyhow")
         if not isinstance(label, str) or not _LABEL.fullmatch(label):
@@ -90,22 +90,22 @@ def senders(at: _inventory.Place, value: object, domains: Mapping[str, Any]) -> 
     return {address: found[address] for address in sorted(found)}
 
 
-def written(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
+def written(at: inventory.Place, value: object) -> list[dict[str, Any]]:
     """The keys as the collection wrote them down, sorted."""
     fields = ("domain", "selector", "host", "type", "stage", "since", "public")
     keys: dict[tuple[str, str], dict[str, Any]] = {}
-    for index, item in enumerate(_inventory.sequence(at, value, "what rotate_dkim.yml writes")):
+    for index, item in enumerate(inventory.sequence(at, value, "what rotate_dkim.yml writes")):
         here = at[index]
-        record = _inventory.record(here, item, fields, "what rotate_dkim.yml writes")
+        record = inventory.record(here, item, fields, "what rotate_dkim.yml writes")
         lacking = [field for field in fields if field not in record] if isinstance(item, Mapping) else fields
         if lacking:
             here.note(f"lacks {', '.join(lacking)}", "take the file from your version control")
             continue
         key = {
             **{field: record[field] for field in fields},
-            "domain": _inventory.domain_name(here["domain"], record["domain"]),
+            "domain": inventory.domain_name(here["domain"], record["domain"]),
         }
-        key["host"] = _inventory.domain_name(here["host"], record["host"])
+        key["host"] = inventory.domain_name(here["host"], record["host"])
         for field, choices in (("type", tuple(KEY_TYPES)), ("stage", STAGES)):
             if record[field] not in choices:
                 here[field].refuse(record[field], f"is not a known {field}", f"write one of {', '.join(choices)}")
@@ -124,7 +124,7 @@ def written(at: _inventory.Place, value: object) -> list[dict[str, Any]]:
     return [keys[name] for name in sorted(keys)]
 
 
-def _check_public_key(at: _inventory.Place, kind: str, text: object) -> None:
+def _check_public_key(at: inventory.Place, kind: str, text: object) -> None:
     """What a verifier would refuse: RFC 6376 3.6.1 (RSA: SubjectPublicKeyInfo), RFC 8301, RFC 8463 4 (32 octets)."""
     # ansible-core brings this library to the controller, and nothing of the model runs elsewhere.
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -149,16 +149,16 @@ def _check_public_key(at: _inventory.Place, kind: str, text: object) -> None:
 def check_private_keys(
     members: Sequence[str],
     hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, _inventory.Place],
+    at: Mapping[str, inventory.Place],
     gateways: Sequence[str],
 ) -> None:
     """Each key that is brought is one that opendkim can sign with. No message shows a key."""
     users = gateways if any(KEYS in hosts[host] for host in members) else ()
     instead = "write a private key in PEM, without a passphrase, as `openssl genrsa 2048` makes one"
-    place, value = _inventory.secret(members, hosts, at, KEYS, users, 'write {"example.org/selector": key}')
+    place, value = inventory.secret(members, hosts, at, KEYS, users, 'write {"example.org/selector": key}')
     for number, (name, pem) in enumerate((value or {}).items(), 1):
         domain, _slash, selector = name.partition("/") if isinstance(name, str) else ("", "", "")
-        if not _inventory.is_name(domain) or not _inventory.is_name(f"{selector}.example"):
+        if not inventory.is_name(domain) or not inventory.is_name(f"{selector}.example"):
             place.note(f"the name of entry {number} is no domain and selector", 'write such as "example.org/mx1"')
         else:
             why = _why_no_private_key(pem)
@@ -172,7 +172,7 @@ def _why_no_private_key(pem: object) -> str:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if not isinstance(pem, str):
-        return f"is {_inventory.kind(pem)}, not a key in PEM"
+        return f"is {inventory.kind(pem)}, not a key in PEM"
     try:
         key = load_pem_private_key(pem.encode("utf-8", "replace"), None)
     except TypeError:
@@ -187,14 +187,14 @@ def _why_no_private_key(pem: object) -> str:
     return "" if low <= key.key_size <= high else f"has {key.key_size} bits, where {low} to {high} are meant"
 
 
-def check_selectors(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+def check_selectors(at: inventory.Place, gateways: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
     """No two lanes may have the same first selector, and on one gateway each key must be of one lane alone."""
     owners: dict[str, Mapping[str, Any]] = {}
     for gateway in gateways:
         for selector in (gateway["short"] + suffix for suffix in KEY_TYPES.values()):
             owner = owners.setdefault(selector, gateway)
             if owner["name"] != gateway["name"]:
-                _inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
+                inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
                     gateway["name"],
                     f"begins like {owner['name']}, and DKIM selectors are made of the first label",
                     "write a name with another one",
@@ -213,10 +213,10 @@ def check_selectors(at: _inventory.Place, gateways: Sequence[Mapping[str, Any]],
             bases.append((base, gateway["name"]))
 
 
-def rotation(at: _inventory.Place, value: object) -> dict[str, int]:
-    record = _inventory.record(at, value, tuple(ROTATION), f"{{lifetime: {ROTATION['lifetime']}}}")
+def rotation(at: inventory.Place, value: object) -> dict[str, int]:
+    record = inventory.record(at, value, tuple(ROTATION), f"{{lifetime: {ROTATION['lifetime']}}}")
     return {
-        name: _inventory.integer(at[name], record.get(name, default), 0, 2**31 - 1, default)
+        name: inventory.integer(at[name], record.get(name, default), 0, 2**31 - 1, default)
         for name, default in ROTATION.items()
     }
 
@@ -262,7 +262,7 @@ def unmade(model: Mapping[str, Any]) -> list[dict[str, Any]]:
         for key in model["dkim"]
         if key["stage"] in _LIVE and key["host"] in shorts and descends(key["selector"], shorts[key["host"]])
     }
-    busy = {_inventory.domain_of(sender) for sender in model["dkim_senders"]}
+    busy = {inventory.domain_of(sender) for sender in model["dkim_senders"]}
     found = []
     for gateway in shorts:
         domains = [

@@ -20,7 +20,8 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dns
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _records
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim
 
 Key = dict[str, Any]
 
@@ -85,18 +86,18 @@ def plan(
     }
 
 
-def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[_dkim.Lane, list[Key]]]:
+def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[dkim.Lane, list[Key]]]:
     """By host, domain and type the lanes there, each without a key yet."""
-    found: dict[tuple[str, str, str], dict[_dkim.Lane, list[Key]]] = {}
+    found: dict[tuple[str, str, str], dict[dkim.Lane, list[Key]]] = {}
     for gateway in model["gateways"]:
-        for lane in _dkim.lanes(model, gateway["name"]):
+        for lane in dkim.lanes(model, gateway["name"]):
             found.setdefault((lane.host, lane.domain, lane.type), {})[lane] = []
     return found
 
 
 def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """The (domain, selector) whose record, and whose zone's servers, are in no difference of dns_check."""
-    zones = _dns.Zones(model)
+    zones = _records.Zones(model)
     wrong = {difference["name"] for difference in differences if difference["kind"] == "DKIM"}
     ill = {difference["zone"] for difference in differences if difference["kind"] in ("server", "DNSSEC")}
     return {
@@ -109,7 +110,7 @@ def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) ->
 
 def _steps_of_lane(
     model: Mapping[str, Any],
-    lane: _dkim.Lane,
+    lane: dkim.Lane,
     keys: Sequence[Key],
     now: datetime.datetime,
     shown: Collection[tuple[str, str]],
@@ -131,22 +132,22 @@ def _steps_of_lane(
     if signing:
         newest = max(signing, key=lambda key: (key["since"], key["selector"]))
         at = now if start else _after(newest, waits["lifetime"])
-        selector = _dkim.unused(model, lane, used, _selectors(lane, max(at, now)))
+        selector = dkim.unused(model, lane, used, _selectors(lane, max(at, now)))
         successor = {**newest, "sender": lane.sender, "selector": selector}
         make = _step(successor, "make", at, _until(now, at, f"{newest['selector']} is young enough"))
         return [make, *(_step(key, "retire", now, "") for key in signing if key is not newest)]
     return []
 
 
-def _selectors(lane: _dkim.Lane, now: datetime.datetime) -> Iterator[str]:
+def _selectors(lane: dkim.Lane, now: datetime.datetime) -> Iterator[str]:
     """What the lane's selectors begin with, the month, and a number where the month was used before."""
     numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    return (f"{lane.base}-{now:%Y%m}{number}{_dkim.KEY_TYPES[lane.type]}" for number in numbers)
+    return (f"{lane.base}-{now:%Y%m}{number}{dkim.KEY_TYPES[lane.type]}" for number in numbers)
 
 
 def _step(key: Mapping[str, Any], do: str, at: datetime.datetime, why: str) -> dict[str, Any]:
     named = {**{name: key[name] for name in ("domain", "host", "type", "selector")}, "sender": key.get("sender")}
-    return {**named, "do": do, "at": f"{at:{_dkim.SINCE}}", "due": not why, "waits_for": why}
+    return {**named, "do": do, "at": f"{at:{dkim.SINCE}}", "due": not why, "waits_for": why}
 
 
 def _words(step: Mapping[str, Any]) -> str:
@@ -169,7 +170,7 @@ def gateway(model: Mapping[str, Any], word: str) -> str:
 
 
 def _after(key: Mapping[str, Any], seconds: int) -> datetime.datetime:
-    return _dkim.moment(key["since"]) + datetime.timedelta(seconds=seconds)
+    return dkim.moment(key["since"]) + datetime.timedelta(seconds=seconds)
 
 
 def _until(now: datetime.datetime, at: datetime.datetime, why: str) -> str:
@@ -177,4 +178,4 @@ def _until(now: datetime.datetime, at: datetime.datetime, why: str) -> str:
 
 
 def _moved(key: Mapping[str, Any], stage: Optional[str], now: datetime.datetime) -> Key:
-    return {**key, "stage": stage, "since": f"{now:{_dkim.SINCE}}"} if stage else dict(key)
+    return {**key, "stage": stage, "since": f"{now:{dkim.SINCE}}"} if stage else dict(key)

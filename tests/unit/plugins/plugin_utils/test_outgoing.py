@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _model, _outgoing
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import milters as _outgoing
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 
 PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53

@@ -13,7 +13,8 @@ import time
 
 import pytest
 import yaml
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory, _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory as _inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 
 GROUPS = {"mail_gateways": ["mx1.example.org", "mx2.example.org"], "mail_stores": ["store.example.org"]}
 BCRYPT = "{BLF-CRYPT}$2y$05$" + "u" * 53

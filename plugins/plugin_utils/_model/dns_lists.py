@@ -15,8 +15,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _inventory
-from ansible_collections.gatehouse.mail.plugins.module_utils._inventory import Place
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place
 
 # In the order in which Postfix asks. trust: let in; refuse; skip_greylisting: a mail server, which would come again;
 # score: not enough by itself, so it counts in postscreen only.
@@ -170,15 +170,15 @@ def dns_lists(at: Place, value: object, postscreen: bool) -> list[dict[str, Any]
     """
     example = '["zen.spamhaus.org", {zone: "bl.example.org", refuse: "127.0.0.2"}]'
     found: dict[str, dict[str, Any]] = {}
-    for index, item in enumerate(_inventory.sequence(at, value, example)):
+    for index, item in enumerate(inventory.sequence(at, value, example)):
         here = at[index]
         keys = ("zone", "kind", *TEST_POINTS, *USES, "weight", "keyed", "try")
-        record = {"zone": item} if isinstance(item, str) else _inventory.record(here, item, keys, example)
+        record = {"zone": item} if isinstance(item, str) else inventory.record(here, item, keys, example)
         if "zone" not in record:
             here["zone"].note("is missing", f"write it, as in {example}")
             continue
         place = here if isinstance(item, str) else here["zone"]
-        zone = _inventory.domain_name(place, record["zone"])
+        zone = inventory.domain_name(place, record["zone"])
         dead = next((name for name in DEAD if zone == name or zone.endswith("." + name)), None)
         if dead:
             why, instead = DEAD[dead]
@@ -221,7 +221,7 @@ def _dns_list(at: Place, zone: str, record: Mapping[Any, Any]) -> dict[str, Any]
     weights = dict(WEIGHTS)
     if "weight" in record or "weight" in shipped:
         weight = record.get("weight", shipped.get("weight"))
-        weights["refuse"] = weights["score"] = _inventory.integer(at["weight"], weight, 1, 10, WEIGHTS["refuse"])
+        weights["refuse"] = weights["score"] = inventory.integer(at["weight"], weight, 1, 10, WEIGHTS["refuse"])
     keyed = record.get("keyed", shipped.get("keyed"))
     return {
         "zone": zone,
@@ -231,8 +231,8 @@ def _dns_list(at: Place, zone: str, record: Mapping[Any, Any]) -> dict[str, Any]
             {"use": use, "codes": codes, "name": _class(zone, use), "weight": weights[use]}
             for use, codes in uses.items()
         ],
-        "keyed": None if keyed is None else _inventory.domain_name(at["keyed"], keyed),
-        "try": _inventory.boolean(at["try"], record.get("try", False)),
+        "keyed": None if keyed is None else inventory.domain_name(at["keyed"], keyed),
+        "try": inventory.boolean(at["try"], record.get("try", False)),
     }
 
 
@@ -271,14 +271,14 @@ def keyed_zones(
     """{zone of a list that has a key: the name that KEY is put before}. No message shows a key."""
     example = "write {zone: key}"
     users = gateways if any(KEYS in hosts[host] for host in members) else ()
-    place, value = _inventory.secret(members, hosts, at, KEYS, users, example)
+    place, value = inventory.secret(members, hosts, at, KEYS, users, example)
     known = {entry["zone"]: entry["keyed"] for entry in lists}
     found: dict[str, str] = {}
     for number, (zone, key) in enumerate((value or {}).items(), 1):
-        if not isinstance(zone, str) or not _inventory.is_name(zone):
+        if not isinstance(zone, str) or not inventory.is_name(zone):
             place.note(f"the name of entry {number} is no DNS list", 'write {"zen.spamhaus.org": "key"}')
         elif zone.lower() not in known:
-            place[zone].note(f"{_inventory.show(zone)} is not in use", "write it in mail_dns_lists, or remove it here")
+            place[zone].note(f"{inventory.show(zone)} is not in use", "write it in mail_dns_lists, or remove it here")
         elif not known[zone.lower()]:
             place[zone].note(
                 "this list is not known to take a key",
@@ -293,8 +293,8 @@ def keyed_zones(
 
 def check_forwarding(at: Place, value: object, lists: Sequence[Mapping[str, Any]], keyed: Collection[str]) -> None:
     """A resolver that forwards asks in another's name, and lists answer such a one with errors."""
-    for index, address in enumerate(_inventory.sequence(at, value, '["192.0.2.53"]')):
-        if not isinstance(address, str) or not _inventory.is_ip(address):
+    for index, address in enumerate(inventory.sequence(at, value, '["192.0.2.53"]')):
+        if not isinstance(address, str) or not inventory.is_ip(address):
             at[index].refuse(address, "is not an IP address", 'write the address of a resolver, such as "192.0.2.53"')
             continue
         public = "is public and " if address in PUBLIC_RESOLVERS else ""
@@ -313,25 +313,23 @@ def check_forwarding(at: Place, value: object, lists: Sequence[Mapping[str, Any]
 
 
 def tried(at: Place, value: object) -> list[str]:
-    names = _inventory.sequence(at, value, f'["{TRIABLE[1]}"]')
+    names = inventory.sequence(at, value, f'["{TRIABLE[1]}"]')
     for index, name in enumerate(names):
         if name not in TRIABLE:
-            _inventory.unknown(at[index], name, TRIABLE, "check that can be tried")
+            inventory.unknown(at[index], name, TRIABLE, "check that can be tried")
     return sorted({name for name in names if name in TRIABLE})
 
 
 def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[dict[str, str]]]:
     """{clients, senders, recipients: [{match, then, reason}, ...]} in the order written."""
     example = '{clients: [{match: "203.0.113.0/24", then: "refuse", reason: "no mail from here, ask postmaster"}]}'
-    written = _inventory.record(at, value, tuple(ACTIONS), example)
+    written = inventory.record(at, value, tuple(ACTIONS), example)
     found: dict[str, list[dict[str, str]]] = {}
     for what, actions in ACTIONS.items():
         rules: dict[str, dict[str, str]] = {}
-        for index, item in enumerate(
-            _inventory.sequence(at[what], written.get(what, []), "[{match: …, then: refuse}]")
-        ):
+        for index, item in enumerate(inventory.sequence(at[what], written.get(what, []), "[{match: …, then: refuse}]")):
             here = at[what][index]
-            record = _inventory.record(here, item, ("match", "then", "reason"), example)
+            record = inventory.record(here, item, ("match", "then", "reason"), example)
             match = _match(here["match"], record.get("match"), what, ours)
             if match and match in rules:
                 here["match"].refuse(record["match"], "is there twice", "write it once")
@@ -357,7 +355,7 @@ def networks(at: Place, value: object) -> list[str]:
 
 def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict[str, list[str]]:
     """{clients, recipients: [who is not greylisted, ...]} in the order written."""
-    written = _inventory.record(at, value, ("clients", "recipients"), '{clients: ["203.0.113.0/24"]}')
+    written = inventory.record(at, value, ("clients", "recipients"), '{clients: ["203.0.113.0/24"]}')
     return {
         "clients": _matches(at["clients"], written.get("clients", []), "clients", ours),
         "recipients": _matches(at["recipients"], written.get("recipients", []), "recipients", ours),
@@ -367,7 +365,7 @@ def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict
 def _matches(at: Place, value: object, what: str, ours: Collection[str]) -> list[str]:
     example = {"clients": "203.0.113.0/24", "recipients": "alice@example.org"}[what]
     found: list[str] = []
-    for index, item in enumerate(_inventory.sequence(at, value, f'["{example}"]')):
+    for index, item in enumerate(inventory.sequence(at, value, f'["{example}"]')):
         match = _match(at[index], item, what, ours)
         if match and match in found:
             at[index].refuse(item, "is there twice", "write it once")
@@ -389,7 +387,7 @@ def _match(at: Place, value: object, what: str, ours: Collection[str]) -> str:
         if network.prefixlen == 0:
             at.refuse(value, "is everybody", "write an address or a smaller network")
         return str(network)
-    match = _inventory.address_or_domain(at, value)
-    if what == "recipients" and ours and "@" in match and _inventory.domain_of(match) not in ours:
+    match = inventory.address_or_domain(at, value)
+    if what == "recipients" and ours and "@" in match and inventory.domain_of(match) not in ours:
         at.refuse(value, "is in no domain of ours", "write an address of mail_domains; all others are refused anyhow")
     return match

@@ -7,7 +7,8 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.module_utils import _dkim, _dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.plugin_utils import _dkim_rotation
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim as _dkim
 from hypothesis import given
 from hypothesis import strategies as st
 
