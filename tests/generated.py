@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _arguments
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, ports
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from hypothesis import strategies as st
 
@@ -161,11 +162,11 @@ def changed(draw: Any, sites: Any = ("lab",)) -> tuple[str, dict[str, dict[str, 
 def judged(hosts: dict[str, dict[str, Any]]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """What the first play says of an inventory, and the models of its hosts where that is nothing."""
     options = {
-        name: option for name, option in OPTIONS.items() if name not in _model.FOREIGN or name in _model.SSH_ACCESS
+        name: option for name, option in OPTIONS.items() if name not in _model.FOREIGN or name in ports.SSH_ACCESS
     }
     found = _arguments.problems(hosts, options)
     try:
         models = _model.build(hosts, GROUPS)
-    except _model.InventoryError as error:
+    except inventory.InventoryError as error:
         return [*found, *error.problems], {}
     return found, {} if found else models

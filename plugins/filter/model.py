@@ -17,7 +17,7 @@ from ansible.utils.display import Display
 from ansible.vars.hostvars import HostVars
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _arguments
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, ports
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
 from jinja2 import Undefined
 
@@ -28,7 +28,9 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
     """What mail hosts share, and what each has beside it; AnsibleFilterError names all that is wrong, a line each."""
     for name, value, wanted in (("hostvars", hostvars, HostVars), ("groups", groups, Mapping)):
         if not isinstance(value, wanted):
-            raise AnsibleFilterError(f"gatehouse.mail.model: {name} is {_model.kind(value)}, not Ansible's own {name}")
+            raise AnsibleFilterError(
+                f"gatehouse.mail.model: {name} is {inventory.kind(value)}, not Ansible's own {name}"
+            )
     members = {group: [str(host) for host in groups.get(group, ())] for group in _model.GROUPS}
     hosts = {host: hostvars.raw_get(host) for host in sorted({host for group in members.values() for host in group})}
     slips, others = inventory.unknown_variables(hosts, *_known_variables())
@@ -37,19 +39,19 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
     options = _options()
     secrets = {*_model.SECRETS, *(name for name, option in options.items() if option.get("no_log"))}
     arguments, problems = _read(hostvars, hosts, lambda name: name in options and name not in _model.FOREIGN, secrets)
-    values, unreadable = _read(hostvars, hosts, _model.concerns, secrets)
+    values, unreadable = _read(hostvars, hosts, _model.is_read, secrets)
     for host, read in values.items():
-        arguments[host].update({name: read[name] for name in _model.SSH_ACCESS if name in read})
+        arguments[host].update({name: read[name] for name in ports.SSH_ACCESS if name in read})
     problems = [*slips, *problems, *_arguments.problems(arguments, options)]
     try:
         if unreadable:
-            raise _model.InventoryError(unreadable)
+            raise inventory.InventoryError(unreadable)
         site, own = _model.parts(values, members)
         if problems:
-            raise _model.InventoryError([])
-    except _model.InventoryError as error:
+            raise inventory.InventoryError([])
+    except inventory.InventoryError as error:
         # Ansible says a cause only once if the message ends with it.
-        both = _model.InventoryError([*problems, *error.problems])
+        both = inventory.InventoryError([*problems, *error.problems])
         raise AnsibleFilterError(f"gatehouse.mail.model:\n{both}") from both
     return {"site": site, "hosts": own}
 
@@ -99,7 +101,7 @@ def _filled(value: Any) -> Any:
 
 def _is_known_later(name: str, raw: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
     """Whether a role's variable is made of facts, of the model, or of a role's own defaults."""
-    if _model.concerns(name):
+    if _model.is_read(name):
         return False
     for word in set(_words(raw[name])) - seen:
         if word.startswith("ansible_") or word == _model.RESULT or (word in _options() and word not in raw):

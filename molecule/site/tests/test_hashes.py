@@ -8,20 +8,22 @@ from pathlib import Path
 import pytest
 
 runpy.run_path(str(Path(__file__).resolve().parents[3] / "tests/unit/conftest.py"))  # lets Python import from a clone
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model  # noqa: E402
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import passwords  # noqa: E402
 
 PASSWORD = "correct horse battery"
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def taken(value):
-    return not _model._why_no_hash(value)
+    return not passwords._why_no_hash(value)
 
 
 @pytest.fixture(scope="module")
 def made(lab):
     """{scheme: a hash of it}, as the mail host's Dovecot makes them."""
-    return {scheme: lab.store.out("doveadm", "pw", "-s", scheme, "-p", PASSWORD).strip() for scheme in _model.SCHEMES}
+    return {
+        scheme: lab.store.out("doveadm", "pw", "-s", scheme, "-p", PASSWORD).strip() for scheme in passwords.SCHEMES
+    }
 
 
 def verifies(lab, *values):
@@ -32,16 +34,16 @@ def verifies(lab, *values):
 
 
 def test_dovecot_has_every_scheme_that_the_model_takes(lab):
-    assert set(_model.SCHEMES) - set(lab.store.out("doveadm", "pw", "-l").split()) == set()
+    assert set(passwords.SCHEMES) - set(lab.store.out("doveadm", "pw", "-l").split()) == set()
 
 
-@pytest.mark.parametrize("scheme", _model.SCHEMES)
+@pytest.mark.parametrize("scheme", passwords.SCHEMES)
 def test_what_dovecot_makes_is_taken_and_verified(lab, made, scheme):
     assert taken(made[scheme])
     assert verifies(lab, made[scheme]) == [True]
 
 
-@pytest.mark.parametrize("scheme", _model.SCHEMES)
+@pytest.mark.parametrize("scheme", passwords.SCHEMES)
 def test_a_damaged_hash_that_is_taken_is_a_whole_one_of_another_password(lab, made, scheme):
     """Cut short, longer, of another scheme, and with every other last character: what the model can tell, it tells."""
     value = made[scheme]

@@ -1,7 +1,7 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of the model that is about DKIM keys: checks mail_dkim* and vault_mail_dkim_keys, and says which there are.
+"""Concern: DKIM keys, those that the operator writes and those that there are.
 
 Who asks about keys asks here: records, role opendkim, and rotation, which is in ``_dkim_rotation``. A *lane* is what
 needs one signing key at any time: a gateway, a domain or one sender of it, a type of key.
@@ -17,9 +17,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, milters
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.addresses import address_or_domain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS
 
+VARIABLES: dict[str, Any] = {"mail_dkim": [], "mail_dkim_rotation": {}, "mail_dkim_senders": {}}
 KEYS = "vault_mail_dkim_keys"
+SECRETS = (KEYS,)
 
 KEY_TYPES = {"rsa": "", "ed25519": "-ed"}  # and what their selectors end in
 STAGES = ("published", "signing", "retired", "removed")
@@ -57,20 +62,17 @@ class Lane(NamedTuple):
 # What the operator writes
 
 
-def read(
-    at: inventory.Place,
-    values: Mapping[str, Any],
-    domains: Mapping[str, Any],
-    gateways: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `dkim`, `dkim_rotation` and `dkim_senders` of the model."""
-    labels = senders(at["mail_dkim_senders"], values.get("mail_dkim_senders", {}), domains)
-    check_selectors(at, sorted(gateways, key=lambda gateway: (gateway["preference"], gateway["name"])), labels)
-    return {
-        "dkim": written(at["mail_dkim"], values.get("mail_dkim", [])),
-        "dkim_rotation": rotation(at["mail_dkim_rotation"], values.get("mail_dkim_rotation", {})),
+    labels = senders(given.at("mail_dkim_senders"), given["mail_dkim_senders"], site["_domains"])
+    check_selectors(given, site["_gateways"], labels)
+    found = {
+        "dkim": written(given.at("mail_dkim"), given["mail_dkim"]),
+        "dkim_rotation": rotation(given.at("mail_dkim_rotation"), given["mail_dkim_rotation"]),
         "dkim_senders": labels,
     }
+    check_private_keys(given)
+    return found
 
 
 def senders(at: inventory.Place, value: object, domains: Mapping[str, Any]) -> dict[str, str]:
@@ -78,7 +80,7 @@ def senders(at: inventory.Place, value: object, domains: Mapping[str, Any]) -> d
     found: dict[str, str] = {}
     for key, label in inventory.mapping(at, value, '{"news@example.org": "news"}').items():
         here = at[key]
-        address = milters.address_or_domain(here, key, domains)
+        address = address_or_domain(here, key, domains)
         if address.startswith("@"):
             here.refuse(key, "is a domain", "write an address; each domain has keys anyhow")
         if not isinstance(label, str) or not _LABEL.fullmatch(label):
@@ -146,16 +148,10 @@ def _check_public_key(at: inventory.Place, kind: str, text: object) -> None:
         at.refuse(text, f"has {key.key_size} bits", f"use {RSA_BITS[0]} to {RSA_BITS[1]}; {instead}")
 
 
-def check_private_keys(
-    members: Sequence[str],
-    hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, inventory.Place],
-    gateways: Sequence[str],
-) -> None:
+def check_private_keys(given: Given) -> None:
     """Each key that is brought is one that opendkim can sign with. No message shows a key."""
-    users = gateways if any(KEYS in hosts[host] for host in members) else ()
     instead = "write a private key in PEM, without a passphrase, as `openssl genrsa 2048` makes one"
-    place, value = inventory.secret(members, hosts, at, KEYS, users, 'write {"example.org/selector": key}')
+    place, value = given.secret(KEYS, given.of_group(GATEWAYS), 'write {"example.org/selector": key}', required=False)
     for number, (name, pem) in enumerate((value or {}).items(), 1):
         domain, _slash, selector = name.partition("/") if isinstance(name, str) else ("", "", "")
         if not inventory.is_name(domain) or not inventory.is_name(f"{selector}.example"):
@@ -187,14 +183,14 @@ def _why_no_private_key(pem: object) -> str:
     return "" if low <= key.key_size <= high else f"has {key.key_size} bits, where {low} to {high} are meant"
 
 
-def check_selectors(at: inventory.Place, gateways: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+def check_selectors(given: Given, gateways: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
     """No two lanes may have the same first selector, and on one gateway each key must be of one lane alone."""
     owners: dict[str, Mapping[str, Any]] = {}
     for gateway in gateways:
         for selector in (gateway["short"] + suffix for suffix in KEY_TYPES.values()):
             owner = owners.setdefault(selector, gateway)
             if owner["name"] != gateway["name"]:
-                inventory.Place(at.problems, f"host {gateway['host']}")["mail_name"].refuse(
+                given.places[gateway["host"]]["mail_name"].refuse(
                     gateway["name"],
                     f"begins like {owner['name']}, and DKIM selectors are made of the first label",
                     "write a name with another one",
@@ -205,7 +201,7 @@ def check_selectors(at: inventory.Place, gateways: Sequence[Mapping[str, Any]], 
             base = f"{label}-{gateway['short']}"
             for other, host in bases:
                 if base == other or (host == gateway["name"] and (descends(base, other) or descends(other, base))):
-                    at["mail_dkim_senders"][sender].refuse(
+                    given.at("mail_dkim_senders")[sender].refuse(
                         label,
                         f"makes selectors on {gateway['name']} that are taken for those of {other} on {host}",
                         "write another one",

@@ -1,7 +1,7 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of the model that is about DNS: checks mail_spf, mail_dmarc, mail_caa, mail_dns_* and mail_dkim*."""
+"""Concern: what DNS records are made of, but for DKIM keys."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ from urllib.parse import quote
 
 from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import MISSING
 
-DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # of an item of mail_domains, in place of the site's value
+DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # in place of the site's value
 
-SPF = ["gateways", "-all"]
-TTL = 3600  # seconds
+VARIABLES: dict[str, Any] = {
+    "mail_spf": ["gateways", "-all"],
+    "mail_dmarc": MISSING,  # made of mail_postmaster
+    "mail_caa": [],
+    "mail_dns_ttl": 3600,  # seconds
+    "mail_dns_zones": [],
+}
+TSIG_KEYS = "vault_mail_tsig_keys"
+SECRETS = (TSIG_KEYS,)
+
 TTLS = (1, 2**31 - 1)  # seconds; RFC 2181 8
 TSIG_ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
@@ -41,23 +51,14 @@ CAA_TAGS = (*CAA_ISSUERS, "iodef")
 _ISSUER = re.compile(r"(?:[a-z0-9.-]+)?(?:\s*;\s*(?:[a-z0-9-]+=[!#-:<-\[\]-~]*)?)*", re.IGNORECASE)
 
 
-def read(
-    at: inventory.Place,
-    values: Mapping[str, Any],
-    domains: Mapping[str, Mapping[str, Any]],
-    gateways: Sequence[Mapping[str, Any]],
-    postmaster: str,
-) -> dict[str, Any]:
-    """The part `dns` of the model; its shape is that of the filter's documentation.
-
-    domains: {name: {"item": what the operator wrote, "item_at": its place, ...}}. gateways: their records.
-    """
-    gateways = sorted(gateways, key=lambda gateway: (gateway["preference"], gateway["name"]))
+def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
+    """The part `dns` of the model; its shape is that of the filter's documentation."""
+    domains, postmaster = site["_domains"], site["postmaster"]
     warnings: list[str] = []
-    records = _spf_records(at, values, domains, gateways, warnings)
+    records = _spf_records(given, domains, site["gateways"], warnings)
     default = {"p": "none", "np": "reject", "rua": [postmaster] if "@" in postmaster else []}
-    site_dmarc = _dmarc(at["mail_dmarc"], values.get("mail_dmarc", default))
-    site_caa = _caa(at["mail_caa"], values.get("mail_caa", []))
+    site_dmarc = _dmarc(given.at("mail_dmarc"), given.get("mail_dmarc", default))
+    site_caa = _caa(given.at("mail_caa"), given["mail_caa"])
     described = []
     for name in sorted(domains):
         here, item = domains[name]["item_at"], domains[name]["item"]
@@ -78,10 +79,14 @@ def read(
             for receiver in reports
             if receiver not in domains and not _related(receiver, name)
         ]
+    ttl = given.integer("mail_dns_ttl", *TTLS)
+    zones = _zones(given.at("mail_dns_zones"), given["mail_dns_zones"])
+    place = given.at(TSIG_KEYS)
+    _check_tsig_keys(place, given.hosts[next(iter(given.members))].get(TSIG_KEYS, {}), zones)
     return {
         "dns": {
-            "ttl": inventory.integer(at["mail_dns_ttl"], values.get("mail_dns_ttl", TTL), *TTLS, TTL),
-            "zones": _zones(at["mail_dns_zones"], values.get("mail_dns_zones", [])),
+            "ttl": ttl,
+            "zones": zones,
             "domains": described,
             "caa": site_caa,
             "warnings": sorted(warnings),
@@ -98,15 +103,14 @@ def _related(one: str, other: str) -> bool:
 
 
 def _spf_records(
-    at: inventory.Place,
-    values: Mapping[str, Any],
+    given: Given,
     domains: Mapping[str, Mapping[str, Any]],
     gateways: Sequence[Mapping[str, Any]],
     warnings: list[str],
 ) -> dict[str, str]:
     """{domain: the text of its record}; what a record costs is counted through those of our own that it includes."""
     addresses = [gateway[key] for gateway in gateways for key in ("ipv4", "ipv6") if gateway[key]]
-    shared = _spf.expand(_spf_terms(at["mail_spf"], values.get("mail_spf", SPF)), addresses)
+    shared = _spf.expand(_spf_terms(given.at("mail_spf"), given["mail_spf"]), addresses)
     known: dict[str, list[_spf.Term]] = {}
     for name, domain in domains.items():
         own = domain["item"].get("spf", inventory.MISSING)
@@ -123,7 +127,7 @@ def _spf_records(
         if terms is shared and shared_is_judged and not judge_each:
             continue
         shared_is_judged |= terms is shared
-        here = at["mail_spf"] if terms is shared else domains[name]["item_at"]["spf"]
+        here = given.at("mail_spf") if terms is shared else domains[name]["item_at"]["spf"]
         _judge_spf(here, name, terms, {**known, **hosts}, hosts)
         warnings += [f"SPF of {name}: {what}" for what in _spf.warnings(terms)]
     return texts
@@ -274,7 +278,7 @@ def _server(at: inventory.Place, value: object) -> str:
     return ""
 
 
-def check_tsig_keys(at: inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
+def _check_tsig_keys(at: inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
     """Each zone's key is there and can be used. Names keys, never a secret."""
     example = '{gatehouse: {algorithm: "hmac-sha256", secret: "…"}}'
     if not isinstance(value, Mapping):

@@ -1,7 +1,7 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of the model that is about strangers: which DNS lists are asked about them, and whom the operator knows.
+"""Concern: which DNS lists are asked about strangers.
 
 A DNS list is a zone that says by an A record of 127.0.0.0/8 what it knows of an address or a domain (RFC 5782). Which
 of its answers count is a filter in Postfix's notation, such as `127.0.0.[2..11]`, and each use of a list has one:
@@ -10,13 +10,13 @@ answers of 127.255.255.0/24 and 127.0.0.255 are errors of the lists' own making 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, Place
 
 # In the order in which Postfix asks. trust: let in; refuse; skip_greylisting: a mail server, which would come again;
 # score: not enough by itself, so it counts in postscreen only.
@@ -107,8 +107,11 @@ LISTS: dict[str, dict[str, Any]] = {
 }
 DEFAULT = ("list.dnswl.org", "zen.spamhaus.org")
 
+VARIABLES: dict[str, Any] = {"mail_dns_lists": DEFAULT, "mail_postscreen": False}
 KEYS = "vault_mail_dns_list_keys"
+SECRETS = (KEYS,)
 FORWARDING = "unbound_forward_addresses"  # the one variable of a role that decides which lists can be asked
+FOREIGN = (FORWARDING,)
 # Quad9, Google, Cloudflare, OpenDNS: what most people forward to.
 PUBLIC_RESOLVERS = (
     *("9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"),
@@ -137,30 +140,27 @@ DEAD = {
     "ubl.unsubscore.com": ("closed", "zen.spamhaus.org"),
 }
 
-# Checks that may be tried before they bite (warn_if_reject). Not those without which mail would be lost.
-TRIABLE = (
-    "reject_invalid_helo_hostname",
-    "reject_non_fqdn_helo_hostname",
-    "reject_non_fqdn_sender",
-    "reject_unknown_sender_domain",
-    "greylisting",
-)
-
-# What a rule of the operator's may do. A sender is what anybody writes into MAIL FROM, so it opens no door.
-ACTIONS = {"clients": ("accept", "refuse", "warn"), "senders": ("refuse", "warn")}
-ACTIONS["recipients"] = ACTIONS["clients"]
-REASON = "refused by local policy"
-# A reply is at most 512 octets (RFC 5321 4.5.3.1.5). Postfix puts in front of the reason, at worst, its code, "<", the
-# name of a host with 255 octets, an IPv6 address in brackets, and ">: Client host rejected: "; CRLF ends it.
-REASON_LENGTH = 512 - len("554 5.7.1 <") - 255 - len("[]") - 39 - len(">: Client host rejected: ") - 2
-
 _OCTET = r"(?:[0-9]{1,3}|\[[0-9]{1,3}(?:\.\.[0-9]{1,3})?(?:;[0-9]{1,3}(?:\.\.[0-9]{1,3})?)*\])"
 _CODES = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 _PART = re.compile(_OCTET)
 _NEVER = (({127}, {255}, {255}, set(range(256))), ({127}, {0}, {0}, {255}))
 
 
-# DNS lists
+def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts `dns_lists` and `postscreen` of the model. For the view: `_keyed`, the zones that have a key."""
+    postscreen = given.boolean("mail_postscreen")
+    lists = dns_lists(given.at("mail_dns_lists"), given["mail_dns_lists"], postscreen)
+    keyed = keyed_zones(given, lists)
+    for host, group in given.members.items():
+        if FORWARDING in given.hosts[host]:
+            asked = lists if group == GATEWAYS else []  # by this host's resolver
+            check_forwarding(given.places[host][FORWARDING], given.hosts[host][FORWARDING], asked, keyed)
+    return {"dns_lists": lists, "postscreen": postscreen, "_keyed": keyed}
+
+
+def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
+    """The part `keyed_zones` of one host's model."""
+    return {"keyed_zones": dict(site["_keyed"]) if me["group"] == GATEWAYS else {}}
 
 
 def dns_lists(at: Place, value: object, postscreen: bool) -> list[dict[str, Any]]:
@@ -261,17 +261,10 @@ def _numbers(part: str) -> set[int]:
     return numbers
 
 
-def keyed_zones(
-    members: Sequence[str],
-    hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, Place],
-    lists: Sequence[Mapping[str, Any]],
-    gateways: Collection[str],
-) -> dict[str, str]:
+def keyed_zones(given: Given, lists: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """{zone of a list that has a key: the name that KEY is put before}. No message shows a key."""
     example = "write {zone: key}"
-    users = gateways if any(KEYS in hosts[host] for host in members) else ()
-    place, value = inventory.secret(members, hosts, at, KEYS, users, example)
+    place, value = given.secret(KEYS, given.of_group(GATEWAYS), example, required=False)
     known = {entry["zone"]: entry["keyed"] for entry in lists}
     found: dict[str, str] = {}
     for number, (zone, key) in enumerate((value or {}).items(), 1):
@@ -307,87 +300,3 @@ def check_forwarding(at: Place, value: object, lists: Sequence[Mapping[str, Any]
                     f"{public}would ask {zone}, which answers only {RESOLVER}",
                     f"{key}remove the list from mail_dns_lists, or forward to nobody",
                 )
-
-
-# What the operator knows
-
-
-def tried(at: Place, value: object) -> list[str]:
-    names = inventory.sequence(at, value, f'["{TRIABLE[1]}"]')
-    for index, name in enumerate(names):
-        if name not in TRIABLE:
-            inventory.unknown(at[index], name, TRIABLE, "check that can be tried")
-    return sorted({name for name in names if name in TRIABLE})
-
-
-def access(at: Place, value: object, ours: Collection[str]) -> dict[str, list[dict[str, str]]]:
-    """{clients, senders, recipients: [{match, then, reason}, ...]} in the order written."""
-    example = '{clients: [{match: "203.0.113.0/24", then: "refuse", reason: "no mail from here, ask postmaster"}]}'
-    written = inventory.record(at, value, tuple(ACTIONS), example)
-    found: dict[str, list[dict[str, str]]] = {}
-    for what, actions in ACTIONS.items():
-        rules: dict[str, dict[str, str]] = {}
-        for index, item in enumerate(inventory.sequence(at[what], written.get(what, []), "[{match: …, then: refuse}]")):
-            here = at[what][index]
-            record = inventory.record(here, item, ("match", "then", "reason"), example)
-            match = _match(here["match"], record.get("match"), what, ours)
-            if match and match in rules:
-                here["match"].refuse(record["match"], "is there twice", "write it once")
-            then, reason = record.get("then"), record.get("reason", REASON)
-            if then not in actions:
-                here["then"].refuse(then, f"is nothing to do with {what}", f"write one of {', '.join(actions)}")
-            words = f"write words in ASCII, at most {REASON_LENGTH} characters, no $, no space at an end"
-            if not isinstance(reason, str) or not re.fullmatch(r"[ -#%-~]+", reason) or reason != reason.strip():
-                here["reason"].refuse(reason, "is no reason", words)
-            elif not re.search("[A-Za-z]", reason):  # module postmap has the reason why
-                here["reason"].refuse(reason, "has no word, and a reply needs one", words)
-            elif len(reason) > REASON_LENGTH:
-                here["reason"].refuse(reason, f"has {len(reason)} characters, too many for a line of SMTP", words)
-            rules[match] = {"match": match, "then": str(then), "reason": str(reason)}
-        found[what] = list(rules.values())
-    return found
-
-
-def networks(at: Place, value: object) -> list[str]:
-    """Addresses and networks in the order written."""
-    return _matches(at, value, "clients", ())
-
-
-def greylist_exceptions(at: Place, value: object, ours: Collection[str]) -> dict[str, list[str]]:
-    """{clients, recipients: [who is not greylisted, ...]} in the order written."""
-    written = inventory.record(at, value, ("clients", "recipients"), '{clients: ["203.0.113.0/24"]}')
-    return {
-        "clients": _matches(at["clients"], written.get("clients", []), "clients", ours),
-        "recipients": _matches(at["recipients"], written.get("recipients", []), "recipients", ours),
-    }
-
-
-def _matches(at: Place, value: object, what: str, ours: Collection[str]) -> list[str]:
-    example = {"clients": "203.0.113.0/24", "recipients": "alice@example.org"}[what]
-    found: list[str] = []
-    for index, item in enumerate(inventory.sequence(at, value, f'["{example}"]')):
-        match = _match(at[index], item, what, ours)
-        if match and match in found:
-            at[index].refuse(item, "is there twice", "write it once")
-        found.append(match)
-    return found
-
-
-def _match(at: Place, value: object, what: str, ours: Collection[str]) -> str:
-    if what == "clients":
-        try:
-            if not isinstance(value, str) or "%" in value:
-                raise ValueError
-            network = ipaddress.ip_network(value)
-        except ValueError:
-            at.refuse(
-                value, "is neither an address nor a network", 'write one such as "203.0.113.0/24", without host bits'
-            )
-            return ""
-        if network.prefixlen == 0:
-            at.refuse(value, "is everybody", "write an address or a smaller network")
-        return str(network)
-    match = inventory.address_or_domain(at, value)
-    if what == "recipients" and ours and "@" in match and inventory.domain_of(match) not in ours:
-        at.refuse(value, "is in no domain of ours", "write an address of mail_domains; all others are refused anyhow")
-    return match

@@ -27,6 +27,9 @@ _ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LOCAL_PART = re.compile(r"(?=.{1,64}\Z)(?!#)" + _ATEXT + r"+(?:\." + _ATEXT + r"+)*")
 MISSING: Any = object()
 
+GATEWAYS = "mail_gateways"
+STORES = "mail_stores"
+
 
 class InventoryError(ValueError):
     """The inventory cannot be meant like this. `problems`: one line each, with host, key, value and what to write."""
@@ -337,50 +340,3 @@ def unknown_variables(
         else:
             others.append(f"{at.who}: {variable}: no role of gatehouse.mail reads it")
     return slips, others
-
-
-def shared(
-    members: Sequence[str],
-    hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, Place],
-    name: str,
-    users: Collection[str],
-) -> tuple[Place, object] | None:
-    """Where a secret stands that is the same everywhere, and its value; None where no host has it. Shows no value.
-
-    users: the hosts whose roles read it.
-    """
-    once = "write it once, in group_vars/all"
-    having = [host for host in members if name in hosts[host]]
-    for host in users if having else ():
-        if host not in having:
-            at[host][name].note(f"is missing, but is on host {having[0]}", once)
-    for other in having[1:]:
-        if hosts[other][name] != hosts[having[0]][name]:
-            at[other][name].note(f"is not the same as on host {having[0]}", once)
-    return (at[having[0]][name], hosts[having[0]][name]) if having else None
-
-
-def secret(
-    members: Sequence[str],
-    hosts: Mapping[str, Mapping[str, Any]],
-    at: Mapping[str, Place],
-    name: str,
-    users: Collection[str],
-    example: str,
-) -> tuple[Place, Mapping[Any, Any] | None]:
-    """Where a secret stands, and the mapping that it is; None where it is not there, or none. Shows no value.
-
-    users: the hosts whose roles read it; none where it is not required.
-    """
-    found = shared(members, hosts, at, name, users)
-    if found is None:
-        place = at[members[0]][name]
-        if users:
-            place.note("is missing", example.replace("; ", " in the vault; ", 1))
-        return place, None
-    place, value = found
-    if not isinstance(value, Mapping):
-        place.note(f"is {kind(value)}, not a mapping", example)
-        return place, None
-    return place, value

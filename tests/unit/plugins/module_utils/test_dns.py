@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _dns, _spf
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _records
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import InventoryError
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
@@ -296,7 +297,7 @@ def test_whatever_is_accepted_is_read_back_and_stays_within_the_limits(site):
     gateways, variables = site
     try:
         model = build(gateways, **variables)
-    except _model.InventoryError:
+    except InventoryError:
         return
     wanted = _records.records(model)
     assert_read_back(wanted)
@@ -368,7 +369,7 @@ def test_a_bad_inventory_is_refused_where_it_is_bad(name):
         site["mail_dkim"][0]["public"] = rsa_key(1024)
         said = "has 1024 bits"
     gateways = {**GATEWAYS, "mx3.example.org": MX3}
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(InventoryError) as caught:
         build(gateways, **site)
     (problem,) = caught.value.problems
     assert said in problem
@@ -377,7 +378,7 @@ def test_a_bad_inventory_is_refused_where_it_is_bad(name):
 
 def test_gateways_whose_selectors_would_be_the_same_are_refused():
     gateways = {"mx.example.org": GATEWAYS["mx1.example.org"], "mx.example.net": GATEWAYS["mx2.example.org"]}
-    with pytest.raises(_model.InventoryError, match="DKIM selectors are made of the first label"):
+    with pytest.raises(InventoryError, match="DKIM selectors are made of the first label"):
         build(gateways)
 
 
@@ -394,7 +395,7 @@ SAME = {
 def test_a_label_whose_selectors_would_be_those_of_others_is_refused(shorts, labels, said):
     gateways = {f"{short}.example.org": values for short, values in zip(shorts, GATEWAYS.values())}
     senders = {f"{label}@example.org": label for label in labels}
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(InventoryError) as caught:
         build(gateways, mail_dkim_senders=senders)
     (problem,) = caught.value.problems
     assert said in problem

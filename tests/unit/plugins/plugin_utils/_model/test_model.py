@@ -68,7 +68,7 @@ def mx1(**values):
 
 
 def problems_of(changes=None, groups=None):
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(_inventory.InventoryError) as caught:
         _model.build(*inventory(changes, groups))
     return caught.value.problems
 
@@ -904,7 +904,7 @@ def test_garbage_is_refused_in_words(variable, value):
     for where in ("all", "mx1.example.org", "store.example.org"):
         try:
             models = _model.build(*inventory({where: {variable: value}}))
-        except _model.InventoryError as error:
+        except _inventory.InventoryError as error:
             assert error.problems
             assert all(line.startswith("host ") and "; " in line and line.isprintable() for line in error.problems)
         else:
@@ -924,7 +924,7 @@ def test_garbage_is_refused_in_words(variable, value):
 def test_garbage_within_is_refused_in_words(wrap, value):
     try:
         _model.build(*inventory({"all": wrap(value)}))
-    except _model.InventoryError as error:
+    except _inventory.InventoryError as error:
         assert all(line.startswith("host ") and "; " in line for line in error.problems)
 
 
@@ -1443,7 +1443,7 @@ GREYLIST_GROUPS = {
 @pytest.mark.parametrize("hosts, said", GREYLIST_GROUPS.values(), ids=GREYLIST_GROUPS)
 def test_the_greylist_has_one_host_and_it_is_a_store(hosts, said):
     hosts_and_variables, groups = inventory(TWO_STORES, MANY)
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(_inventory.InventoryError) as caught:
         _model.build(hosts_and_variables, {**groups, "mail_greylist": hosts})
     (problem,) = caught.value.problems
     assert problem.startswith(said)

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import milters as _outgoing
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import milters
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import model as _model
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import InventoryError
 
 PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
@@ -109,7 +110,7 @@ BAD = {
 def test_bad_value(name):
     """The problem, with place and remedy, and never with the password."""
     values, said = BAD[name]
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(InventoryError) as caught:
         build(**values)
     problem = caught.value.problems[0]
     assert problem.startswith("host mx1.example.org: ")
@@ -126,9 +127,9 @@ def test_milters_listen_on_unix_sockets_unless_they_are_told_otherwise():
     assert unix["selinux_ports"] == []
     inet = build(mail_milter_sockets="inet")
     ports = (8891, 8890, 8892, 8894)
-    milters = inet["mx1.example.org"]["milters"]
-    assert [milter["connect"] for milter in milters] == [f"inet:127.0.0.1:{port}" for port in ports]
-    assert [milter["listen"] for milter in milters] == [f"inet:{port}@127.0.0.1" for port in ports]
+    listening = inet["mx1.example.org"]["milters"]
+    assert [milter["connect"] for milter in listening] == [f"inet:127.0.0.1:{port}" for port in ports]
+    assert [milter["listen"] for milter in listening] == [f"inet:{port}@127.0.0.1" for port in ports]
     labels = [{"port": port, "proto": "tcp", "setype": "milter_port_t"} for port in ("8892", "8894")]
     assert inet["mx1.example.org"]["selinux_ports"] == labels  # EL's policy has the others
     assert inet["store.example.org"]["selinux_ports"] == []
@@ -176,7 +177,7 @@ def test_opendmarc_judges_strangers_where_it_is_chosen_and_nobody_who_logs_in():
     ],
 )
 def test_what_the_judge_cannot_do_is_refused(values, problem):
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(InventoryError) as caught:
         build(**values)
     assert caught.value.problems == [f"host mx1.example.org: {problem}"]
 
@@ -194,9 +195,9 @@ def test_spamassassin_comes_last_where_it_is_wanted_and_its_absence_costs_no_mai
 
 
 def test_no_message_is_larger_than_what_can_be_scanned():
-    largest = _outgoing.SCANNED_SIZE
+    largest = milters.SCANNED_SIZE
     assert build(mail_message_size_limit=largest)["mx1.example.org"]["message_size_limit"] == largest
-    with pytest.raises(_model.InventoryError) as caught:
+    with pytest.raises(InventoryError) as caught:
         build(mail_message_size_limit=largest + 1)
     assert caught.value.problems == [
         f"host mx1.example.org: mail_message_size_limit: {largest + 1} is more than ClamAV can scan; "

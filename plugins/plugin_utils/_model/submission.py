@@ -1,0 +1,109 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Concern: who may submit mail, and as whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.addresses import address_or_domain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, Place
+
+VARIABLES: dict[str, Any] = {"mail_logins": {}, "mail_any_from_logins": []}
+PASSWORDS = "vault_mail_login_passwords"
+SECRETS = (PASSWORDS,)
+
+PASSWORD_LENGTH = 12  # characters at least
+PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
+
+
+def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts `logins`, `senders` and `any_from_logins` of the model."""
+    by_login = _logins(given.at("mail_logins"), given["mail_logins"], site["_domains"])
+    _check_passwords(given, by_login)
+    return {
+        "logins": by_login,
+        "senders": _senders(by_login),
+        "any_from_logins": _any_from(given.at("mail_any_from_logins"), given["mail_any_from_logins"], by_login),
+    }
+
+
+def _logins(at: Place, value: object, domains: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{login: the senders it may use}; a sender is an address or, for all of a domain, "@" and the domain."""
+    example = '{"alice@example.org": ["alice@example.org"], "store@example.org": ["@example.org"]}'
+    found: dict[str, list[str]] = {}
+    for key, written in inventory.mapping(at, value, example).items():
+        here = at[key]
+        login = inventory.address(here, key)
+        if login in found:
+            here.note("is there twice, but for upper and lower case", "write it once")
+        senders = [written] if isinstance(written, str) else inventory.sequence(here, written, '["alice@example.org"]')
+        found[login] = sorted({address_or_domain(here[index], sender, domains) for index, sender in enumerate(senders)})
+        if not senders:
+            here.note("may send as nobody", 'write its addresses, or "@example.org" for all of a domain')
+    return {login: found[login] for login in sorted(found)}
+
+
+def _senders(by_login: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """{sender: the logins that may use it}. Postfix looks for the address first and then asks no further, so an address
+    with an owner of its own belongs to the owners of its domain as well."""
+    owners: dict[str, set[str]] = {}
+    for login, names in by_login.items():
+        for name in names:
+            owners.setdefault(name, set()).add(login)
+    return {
+        name: sorted(owners[name] | owners.get("@" + inventory.domain_of(name), set()))
+        for name in sorted(owners)
+    }  # fmt: skip
+
+
+def _any_from(at: Place, value: object, logins: Mapping[str, Any]) -> list[str]:
+    """The logins whose From field may name anybody."""
+    found = []
+    for index, login in enumerate(inventory.sequence(at, value, '["printer@example.org"]')):
+        name = inventory.address(at[index], login)
+        if "@" in name and name not in logins:
+            at[index].refuse(login, "is not a login", "write one of mail_logins")
+        found.append(name)
+    return sorted(set(found))
+
+
+def _check_passwords(given: Given, known: Mapping[str, Any]) -> None:
+    """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows a password."""
+    make = "make one with `openssl rand -base64 24`"
+    example = f"write {{login: password}}; {make}"
+    place, value = given.secret(PASSWORDS, given.of_group(GATEWAYS) if known else (), example)
+    if value is None:
+        return
+    seen = set()
+    for number, (login, password) in enumerate(value.items(), 1):
+        if not isinstance(login, str) or not inventory.is_address(login):
+            place.note(f"the key of entry {number} is not a login", 'write {"alice@example.org": "password"}')
+            continue
+        seen.add(login.lower())
+        if login.lower() not in known:
+            place[login].note(f"{inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
+        why = _why_no_password(password)
+        if why:
+            place[login].note(why, make)
+    for login in known:
+        if "@" in login and login not in seen:
+            place[login].note(f"login {inventory.show(login)} has no password", make)
+
+
+def _why_no_password(value: object) -> str:
+    if not isinstance(value, str):
+        return f"is {inventory.kind(value)}, not a password"
+    if not value:
+        return "is empty"
+    if any(character in value for character in "\n\r\0"):
+        return "contains a newline or NUL"
+    if len(value) < PASSWORD_LENGTH:
+        return f"is shorter than {PASSWORD_LENGTH} characters"
+    if len(value.encode("utf-8", "replace")) > PASSWORD_OCTETS:
+        return f"is longer than {PASSWORD_OCTETS} octets"
+    return ""
