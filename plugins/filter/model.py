@@ -46,7 +46,7 @@ def model(hostvars: HostVars, groups: Mapping[str, list[str]]) -> dict[str, Any]
     try:
         if unreadable:
             raise inventory.InventoryError(unreadable)
-        site, own = _model.parts(values, members)
+        site, own = _model.site_and_hosts(values, members)
         if problems:
             raise inventory.InventoryError([])
     except inventory.InventoryError as error:

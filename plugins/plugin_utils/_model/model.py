@@ -16,8 +16,8 @@ A concern is a module with one subject, and all have the same face:
     view(me, site)      the parts that one host has beside the site, made of its record in `_hosts`
     absent(me, site)    the roles that are switched off on this host
 
-All but `read` may be missing. A concern notes a problem and goes on. Nothing leaves `parts` unless no problem was
-noted. A refused name stays known in its folded form, lest one mistake cause many problems.
+All but `read` may be missing. A concern notes a problem and goes on; where one was noted, no model is made. A refused
+name stays known in its folded form, lest one mistake cause many problems.
 
 The site-wide part is checked and computed once, and the models of all hosts share it: take them as read-only.
 """
@@ -87,17 +87,17 @@ _DECLARED = Declared(SITE_VARIABLES, HOST_VARIABLES, SECRETS, _names("DOMAIN_KEY
 
 
 def is_read(variable: str) -> bool:
-    """Whether `parts` looks at this variable: ours or nearly so, one that bears on ours, or a secret that it counts."""
+    """Whether the model looks at this variable: ours or nearly so, one that bears on ours, or a secret."""
     return variable in (*SECRETS, *FOREIGN) or (variable.startswith("mail_") and variable != RESULT)
 
 
 def build(variables: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-    """The models of all hosts of the groups mail_gateways and mail_stores, by inventory host; see `parts`."""
-    site, views = parts(variables, groups)
+    """The models of all hosts of the groups mail_gateways and mail_stores, by inventory host; see `site_and_hosts`."""
+    site, views = site_and_hosts(variables, groups)
     return {host: {**site, **view} for host, view in views.items()}
 
 
-def parts(
+def site_and_hosts(
     variables: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What the models of all hosts share, and what each has beside it, by inventory host.

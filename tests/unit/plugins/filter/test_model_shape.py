@@ -49,7 +49,7 @@ def unnamed(value, documented):
 
 @pytest.mark.parametrize("name", MODELLED)
 def test_a_model_is_as_documented(name):
-    site, hosts = _model.parts(copy.deepcopy(MODELLED[name]), GROUPS)
+    site, hosts = _model.site_and_hosts(copy.deepcopy(MODELLED[name]), GROUPS)
     assert shape(site, SITE) == []
     assert unnamed(site, SITE) == set()
     for view in hosts.values():
@@ -58,12 +58,12 @@ def test_a_model_is_as_documented(name):
 
 
 def test_the_sites_differ():
-    models = {json.dumps(_model.parts(copy.deepcopy(hosts), GROUPS)) for hosts in MODELLED.values()}
+    models = {json.dumps(_model.site_and_hosts(copy.deepcopy(hosts), GROUPS)) for hosts in MODELLED.values()}
     assert len(models) == len(MODELLED)
 
 
 def test_a_key_too_many_one_too_few_and_a_wrong_type_are_seen():
-    site, _hosts = _model.parts(copy.deepcopy(SITES["lab"]), GROUPS)
+    site, _hosts = _model.site_and_hosts(copy.deepcopy(SITES["lab"]), GROUPS)
     del site["postmaster"]
     site |= {"more": 1, "statistics": 1, "own_names": [1]}
     assert [line.partition(" ")[0] for line in shape(site, SITE)] == ["more", "own_names", "postmaster", "statistics"]
