@@ -37,12 +37,9 @@ from ansible_collections.gatehouse.mail.plugins.module_utils import (
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = ROOT / "roles"
 PLAYS = {"mail_gateways": "Set up the gateways, one at a time", "mail_stores": "Set up the mail host"}
-FAMILIES = {
-    "RedHat": {"os_family": "RedHat", "distribution": "CentOS", "distribution_major_version": "9"},
-    "Debian": {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "12"},
-}
+PLATFORMS = yaml.safe_load((ROLES / "platform/vars/main.yml").read_text())["__platform_known"]
 KNOWN = (ROOT / "tests/unit/roles/postfix-3.5.25.txt").read_text().splitlines()[1:]
-NEWER = ["smtpd_relay_before_recipient_restrictions"]  # than 3.5, as Debian's has it
+NEWER = ["smtpd_relay_before_recipient_restrictions"]  # than 3.5, which EL 9 has
 IMPORT = "import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C"
 BODY = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
 PEM = f"-----BEGIN PUBLIC KEY-----\\n{BODY}\\n-----END PUBLIC KEY-----\\n"  # as a string of Jinja
@@ -78,18 +75,34 @@ def read(path: Path) -> Any:
     return trusted(yaml.safe_load(path.read_text())) if path.exists() else {}
 
 
+def facts(platform: str) -> dict[str, str]:
+    """What Ansible says of a host, as roles ask for it."""
+    row = PLATFORMS[platform]
+    return {
+        "os_family": row["family"],
+        "distribution": row["name"].split()[0],
+        "distribution_major_version": row["major"],
+    }
+
+
+def layers(platform: str) -> list[str]:
+    """The files in a role's vars/ for the platform, the most specific last; not every role has that one."""
+    row = PLATFORMS[platform]
+    return [f"{name}.yml" for name in ("main", row["family"].lower(), f"{row['family'].lower()}_{row['major']}")]
+
+
 @functools.cache
-def registered(family: str) -> dict[str, Any]:
+def registered(platform: str) -> dict[str, Any]:
     asked_for = "".join(
         (ROLES / "postfix" / path).read_text() for path in ("vars/main.yml", "templates/etc/postfix/main.cf.j2")
     )
-    known = [name for name in KNOWN + (NEWER if family == "Debian" else []) if f"'{name}'" in asked_for]
+    known = [name for name in KNOWN + ([] if platform == "el9" else NEWER) if f"'{name}'" in asked_for]
     shapes = {
         "__postfix_defaults": {"stdout_lines": [*(f"{name} = x" for name in known), IMPORT]},
         "__certificate_ca": {"stat": {"exists": True}},
         "__certificate_signed": {"results": []},
         "__postfix_dns_lists": {"stat": {"exists": False}},
-        "__postfix_ipv6": {"stat": {"exists": family == "RedHat"}},
+        "__postfix_ipv6": {"stat": {"exists": PLATFORMS[platform]["family"] == "RedHat"}},
         "__clamav_meminfo": {"content": base64.b64encode(b"MemTotal:        8054884 kB\n").decode()},
         "__fail2ban_client": {"stat": {"exists": True}},
         "__fail2ban_ours": {"stat": {"exists": True}},
@@ -163,59 +176,59 @@ class Renderer:
             for name, function in plugin.FilterModule().filters().items():
                 self.templar._engine.environment.filters[f"gatehouse.mail.{name}"] = function
 
-    def host(self, name: str, family: str, variables: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    def host(self, name: str, platform: str, variables: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         """What site.yml would write on this host; raises what it would fail with."""
-        facts = {**self._facts(name, family), "mail_model": model}
+        known = {**self._facts(name, platform), "mail_model": model}
         (play,) = (play for play in read(ROOT / "playbooks/site.yml") if play["name"] == PLAYS[model["me"]["group"]])
         for entry in play["roles"]:
-            self.templar.available_variables = {**facts, **variables}
+            self.templar.available_variables = {**known, **variables}
             if all(map(self.templar.evaluate_conditional, _list(entry.get("when")))):
-                self._role(entry["role"].rpartition(".")[2], family, facts, variables)
+                self._role(entry["role"].rpartition(".")[2], platform, known, variables)
         for role in model["absent"]:
-            self._tasks(role, "absent.yml", {**facts, **self._names(role, family), **variables})
+            self._tasks(role, "absent.yml", {**known, **self._names(role, platform), **variables})
 
-    def alone(self, role: str, host: str, family: str, variables: Mapping[str, Any]) -> None:
+    def alone(self, role: str, host: str, platform: str, variables: Mapping[str, Any]) -> None:
         """What a role would write on a host without the model; raises what it would fail with."""
-        self._role(role, family, self._facts(host, family), variables)
+        self._role(role, platform, self._facts(host, platform), variables)
 
     def default(self, role: str, name: str, written: dict[str, Any] | None = None) -> Any:
         """A role's variable where nobody wrote it and there is no model; what an inventory has instead."""
         defaults = read(ROLES / role / "defaults/main.yml")
-        return self._value(defaults[name], {**self._facts("mx1.example.org", "RedHat"), **defaults, **(written or {})})
+        return self._value(defaults[name], {**self._facts("mx1.example.org", "el9"), **defaults, **(written or {})})
 
-    def _facts(self, host: str, family: str) -> dict[str, Any]:
+    def _facts(self, host: str, platform: str) -> dict[str, Any]:
         return {
             "inventory_hostname": host,
             "inventory_dir": str(self.directory),
             "inventory_file": str(self.directory / "hosts.yml"),
-            "ansible_facts": FAMILIES[family],
+            "ansible_facts": facts(platform),
             "ansible_check_mode": False,
             "ansible_diff_mode": False,
             "ansible_managed": "Ansible managed",
         }
 
-    def _names(self, role: str, family: str) -> dict[str, Any]:
-        names = {**read(ROLES / role / "defaults/main.yml"), **registered(family)}
+    def _names(self, role: str, platform: str) -> dict[str, Any]:
+        names = {**read(ROLES / role / "defaults/main.yml"), **registered(platform)}
         names["ansible_search_path"] = [str(ROLES / role)]  # of lookups
-        for file in ("main", family.lower()):
-            names.update(read(ROLES / role / f"vars/{file}.yml"))
+        for file in layers(platform):
+            names.update(read(ROLES / role / "vars" / file))
         names["__certificate_ca_text"] = "the private CA's certificate\n"  # looked up on the controller
         return names
 
-    def _role(self, role: str, family: str, facts: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    def _role(self, role: str, platform: str, known: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         defaults = read(ROLES / role / "defaults/main.yml")
-        self.templar.available_variables = {**facts, **defaults, **variables}
+        self.templar.available_variables = {**known, **defaults, **variables}
         # A role knows its interface alone (test_rules.py), which Ansible evaluates whole, in order to validate it.
         interface = {key: variables.get(key, value) for key, value in defaults.items()}
         interface = self.templar.template(interface)
-        key = (role, family, facts["inventory_hostname"], repr(interface))
+        key = (role, platform, known["inventory_hostname"], repr(interface))
         if key in self._done:
             return
         specification = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
         result = ArgumentSpecValidator(specification).validate(interface)
         if result.error_messages:
             raise ValueError(f"role {role}: {result.error_messages}")
-        self._tasks(role, "main.yml", {**facts, **self._names(role, family), **interface})
+        self._tasks(role, "main.yml", {**known, **self._names(role, platform), **interface})
         self._done.add(key)
 
     def _tasks(self, role: str, file: str, variables: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import yaml
 from jinja2 import StrictUndefined
 from jinja2.meta import find_undeclared_variables
 from jinja2.nativetypes import NativeEnvironment
+from rendered import PLATFORMS, layers
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -35,13 +36,6 @@ def test_defaults_and_argument_specs_agree(role):
         assert name.startswith(f"{role.name}_")
         if "default" in option and "{{" not in str(defaults[name]):
             assert option["default"] == defaults[name], name
-
-
-@pytest.mark.parametrize("role", MODELLED, ids=lambda role: role.name)
-def test_families_define_the_same_names(role):
-    families = {path.stem: sorted(read(path)) for path in role.glob("vars/*.yml") if path.stem != "main"}
-    assert set(families) == {"debian", "redhat"}
-    assert families["debian"] == families["redhat"]
 
 
 def test_what_hosts_import_is_sent_to_them():
@@ -165,11 +159,13 @@ def test_what_can_be_switched_off_is_known():
     assert [role.name for role in OPTIONAL] == known
 
 
-@pytest.mark.parametrize("family", ["debian", "redhat"])
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("role", OPTIONAL, ids=lambda role: role.name)
-def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, family):
+def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, platform):
     """Each file that a task writes (a folder may have others in it), and each unit that one starts, stops, or masks."""
-    names = {**read(role / "defaults/main.yml"), **read(role / f"vars/{family}.yml"), **read(role / "vars/main.yml")}
+    names = read(role / "defaults/main.yml")
+    for path in [role / "vars" / file for file in layers(platform)]:
+        names.update(read(path) if path.exists() else {})
     environment = NativeEnvironment(undefined=StrictUndefined)
     environment.tests["changed"] = lambda _result: False  # of tasks that did not run
     environment.filters.update(
