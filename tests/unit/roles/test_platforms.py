@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 
 import pytest
-from rendered import PLATFORMS, ROLES, ROOT, layers
+from rendered import PLATFORMS, ROLES, ROOT, facts, layers
 from yaml import safe_load
 
 FAMILIES = {row["family"].lower() for row in PLATFORMS.values()}
@@ -33,6 +36,59 @@ def test_an_overlay_is_a_platform_s_and_says_only_what_differs(role):
         if overlay.exists():
             names = read(family)
             assert [name for name, value in read(overlay).items() if names.get(name, value) == value] == []
+
+
+def loaders(role):
+    for path in role.glob("tasks/*.yml"):
+        for task in read(path):
+            if "ansible.builtin.include_vars" in task:
+                yield task["ansible.builtin.include_vars"]
+
+
+LOADER = next(loaders(ROLES / "unbound"))
+
+
+def test_every_role_loads_its_names_as_unbound_does():
+    assert all(list(loaders(role)) for role in WITH_NAMES)
+    assert [role.name for role in WITH_NAMES for loader in loaders(role) if loader != LOADER] == []
+
+
+WANTED = ["__given_main", "__given_redhat", "__given_redhat_9"]
+PLAY = [
+    {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.set_fact": {**facts("el9"), "cacheable": True}},
+            {"ansible.builtin.import_role": {"name": "given"}},
+            {
+                "ansible.builtin.assert": {
+                    "that": [
+                        "__given_last == 'redhat_9'",
+                        f"query('ansible.builtin.varnames', '^__given_(?!last)') | sort == {WANTED}",
+                    ]
+                }
+            },
+        ],
+    }
+]
+
+
+def test_the_overlay_of_the_major_version_comes_last_and_no_other_one(tmp_path):
+    role = tmp_path / "roles/given"
+    (role / "vars").mkdir(parents=True)
+    for file in ("main", "redhat", "redhat_9", "redhat_90", "redhat_8", "centos", "debian", "debian_9"):
+        (role / f"vars/{file}.yml").write_text(json.dumps({f"__given_{file}": True, "__given_last": file}))
+    (role / "tasks").mkdir()
+    (role / "tasks/main.yml").write_text(json.dumps([{"ansible.builtin.include_vars": LOADER}]))
+    (tmp_path / "play.yml").write_text(json.dumps(PLAY))
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "play.yml"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("role", sorted(ROLES.iterdir()), ids=lambda role: role.name)
