@@ -66,7 +66,7 @@ bench: tools ## Measure what has a limit, and print it as a table
 	@tests/stage bench
 
 .PHONY: docs
-docs: tools ## Write docs/roles/ from the roles' argument_specs
+docs: tools ## Write docs/roles/ from the roles' argument_specs, and their platforms from role platform's table
 	@PATH=$(CURDIR)/$(BIN):$$PATH python tests/docs.py
 
 .PHONY: tools

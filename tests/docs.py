@@ -1,4 +1,7 @@
-"""tests/docs.py [--check]: write docs/roles/ from the roles' argument_specs, or fail where it is not current."""
+"""tests/docs.py [--check]: write what is made from something else, or fail where it is not current.
+
+From the roles' argument_specs docs/roles/, and from role platform's table the platforms in each role's meta/main.yml.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "roles"
+KNOWN = ROOT / "roles/platform/vars/main.yml"
 NOTE = "<!-- Made by `make docs` from roles/{}/meta/argument_specs.yml; write there. -->\n\n"
 
 
@@ -42,13 +48,13 @@ def rows(options: dict[str, Any], above: str = "") -> Iterator[str]:
         yield from rows(option.get("options", {}), f"{above}{name}{'[]' if option['type'] == 'list' else ''}.")
 
 
-def pages() -> dict[str, str]:
-    """{file name: what stands in it}."""
+def pages() -> dict[Path, str]:
+    """{path: what stands in the page}."""
     roles = specifications()
     written = {}
     for name, role in roles.items():
         about = "\n\n".join(map(markdown, role["description"]))
-        written[f"{name}.md"] = (
+        written[PAGES / f"{name}.md"] = (
             f"{NOTE.format(name)}# Role {name}\n\n{markdown(role['short_description'])}. How to run it alone: "
             f"[README](../../roles/{name}/README.md).\n\n{about}\n\n"
             f"| variable | type | default | meaning |\n|---|---|---|---|\n{''.join(rows(role['options']))}"
@@ -56,21 +62,33 @@ def pages() -> dict[str, str]:
     listed = "".join(
         f"| [{name}]({name}.md) | {markdown(role['short_description'])} |\n" for name, role in roles.items()
     )
-    written["README.md"] = f"{NOTE.format('*')}# Roles\n\n| role | what it is |\n|---|---|\n{listed}"
+    written[PAGES / "README.md"] = f"{NOTE.format('*')}# Roles\n\n| role | what it is |\n|---|---|\n{listed}"
     return written
 
 
+def metas() -> dict[Path, str]:
+    """{meta/main.yml of a role: its text, with the platforms that are known}."""
+    versions: dict[str, list[str]] = {}
+    for row in yaml.safe_load(KNOWN.read_text())["__platform_known"].values():
+        versions.setdefault(row["galaxy"]["name"], []).append(row["galaxy"]["version"])
+    listed = "".join(f"    - name: {name}\n      versions: {json.dumps(those)}\n" for name, those in versions.items())
+    paths = ROOT.glob("roles/*/meta/main.yml")
+    return {path: re.sub(r"(?m)(?<=^  platforms:\n)( {4}.*\n)+", listed, path.read_text()) for path in paths}
+
+
 def main() -> str | int:
-    wanted = pages()
+    wanted = {**pages(), **metas()}
+    there = {path: path.read_text() for path in [*PAGES.glob("*"), *metas()]}
+    stale = sorted(path for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
     if "--check" in sys.argv[1:]:
-        there = {path.name: path.read_text() for path in PAGES.glob("*")}
-        stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
-        return f"not current in docs/roles: {', '.join(stale)}; run `make docs`" if stale else 0
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        return f"not current: {names}; run `make docs`" if stale else 0
     PAGES.mkdir(exist_ok=True)
-    for path in PAGES.glob("*"):
-        path.unlink()
-    for name, text in wanted.items():
-        (PAGES / name).write_text(text)
+    for path in stale:
+        if path in wanted:
+            path.write_text(wanted[path])
+        else:
+            path.unlink()
     return 0
 
 
