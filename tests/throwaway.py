@@ -88,9 +88,10 @@ class Host:
 
 
 INSTALL = {
-    "debian12": ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", "--no-install-recommends"],
-    "el9": ["dnf", "--quiet", "--assumeyes"],
+    "Debian": ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", "--no-install-recommends"],
+    "RedHat": ["dnf", "--quiet", "--assumeyes"],
 }
+PLATFORMS = yaml.safe_load((ROOT / "roles/platform/vars/main.yml").read_text())["__platform_known"]
 
 
 @contextlib.contextmanager
@@ -113,7 +114,7 @@ def host(*packages: str, image: str = "debian12") -> Iterator[Host]:
         there = Host(name)
         # While the host starts it empties /tmp, where package managers work.
         there.run("systemctl", "is-system-running", "--wait", check=False)
-        there.run(*INSTALL[image], "install", *packages)
+        there.run(*INSTALL[PLATFORMS[image]["family"]], "install", *packages)
         there.install_modules()
         yield there
     finally:

@@ -1,4 +1,4 @@
-"""Scenario modules: bare hosts of each family, and single tasks on them."""
+"""Scenario modules: a bare host of each platform, and single tasks on them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .hosts import ROOT, Host, ansible_environment
+
+INVENTORY = ROOT / "molecule/modules/hosts.yml"
+HOSTS = yaml.safe_load(INVENTORY.read_text())["all"]["children"]["modules"]["hosts"]
 
 
 def bare(image: str) -> Host:
     """A host of scenario modules, named for its image."""
-    return Host(image, {"lab_container": f"modules-{image}"})
+    return Host(image, {"lab_container": f"modules-{image}", **HOSTS[image]})
 
 
-@pytest.fixture(scope="session", params=["debian12", "el9"])
+@pytest.fixture(scope="session", params=list(HOSTS))
 def platform(request: pytest.FixtureRequest) -> Host:
     """A test that asks for it runs once on each host of scenario modules."""
     return bare(request.param)
@@ -47,7 +51,7 @@ class Run:
         """The results of a play's tasks, up to the first that fails; the arguments are ansible-playbook's."""
         self.playbook.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": tasks, **play}]))
         result = subprocess.run(
-            ["ansible-playbook", "-i", str(ROOT / "molecule/modules/hosts.yml"), *arguments, str(self.playbook)],
+            ["ansible-playbook", "-i", str(INVENTORY), *arguments, str(self.playbook)],
             cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
             capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip

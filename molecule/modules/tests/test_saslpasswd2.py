@@ -7,8 +7,6 @@ import base64
 import pytest
 
 MODULE = "gatehouse.mail.saslpasswd2"
-COPY = {"debian12": "/var/spool/postfix/etc/sasldb2", "el9": None}
-DATABASE = {"debian12": "/etc/sasldb2", "el9": "/etc/sasl2/sasldb2"}
 
 ALICE = {"user": "alice", "realm": "example.org", "password": "correct horse alice"}
 BOB = {"user": "bob", "realm": "example.net", "password": "Ünïcode 'and' \"quotes\" %s $(id) \\"}
@@ -24,7 +22,7 @@ def start(platform, run):
     """start(user, ...): a database with just these users; gives the options that every task needs."""
 
     def begin(*listed):
-        place = {"copy": COPY[platform.name]}
+        place = {"copy": platform.lab_sasldb_copy}
         result = run(platform, MODULE, users=list(listed), purge=True, **place)
         assert "failed" not in result, result
         return place
@@ -46,7 +44,7 @@ def log_in(platform):
 
 
 def listed(platform):
-    lines = platform.out("sasldblistusers2", "-f", DATABASE[platform.name]).splitlines()
+    lines = platform.out("sasldblistusers2", "-f", platform.lab_sasldb).splitlines()
     return sorted(line.partition(":")[0] for line in lines)
 
 
@@ -62,9 +60,9 @@ def test_users_log_in_with_their_passwords_and_with_no_other(platform, start, lo
 
 def test_a_second_run_leaves_the_file_alone(platform, run, start):
     place = start(ALICE, BOB)
-    before = status(platform, DATABASE[platform.name])
+    before = status(platform, platform.lab_sasldb)
     assert run(platform, MODULE, users=[BOB, ALICE], **place)["changed"] is False
-    assert status(platform, DATABASE[platform.name]) == before
+    assert status(platform, platform.lab_sasldb) == before
 
 
 def test_one_password_changes_and_the_others_stay(platform, run, start, log_in):
@@ -102,16 +100,16 @@ def test_users_stay_unless_they_are_purged_or_absent(platform, run, start):
 
 def test_check_mode_tells_what_would_change_and_changes_nothing(platform, run, start):
     place = start(ALICE)
-    before = status(platform, DATABASE[platform.name])
+    before = status(platform, platform.lab_sasldb)
     result = run(platform, MODULE, "--check", "--diff", users=[BOB], purge=True, **place)
     assert result["changed"] is True
     assert (result["diff"]["before"], result["diff"]["after"]) == ("alice@example.org\n", "bob@example.net\n")
-    assert status(platform, DATABASE[platform.name]) == before
+    assert status(platform, platform.lab_sasldb) == before
 
 
 def test_postfix_alone_may_read_the_database_and_drift_is_mended(platform, run, start):
     place = start(ALICE)
-    files = [path for path in (DATABASE[platform.name], place["copy"]) if path]
+    files = [path for path in (platform.lab_sasldb, place["copy"]) if path]
     assert {line.split(" ", 4)[4] for line in status(platform, *files)} == {"root:postfix 640"}
     platform.run("chmod", "644", *files)
     assert run(platform, MODULE, users=[ALICE], **place)["changed"] is True
@@ -121,24 +119,24 @@ def test_postfix_alone_may_read_the_database_and_drift_is_mended(platform, run, 
 def test_a_copy_that_fell_behind_is_brought_in_step(platform, run, start, log_in):
     copy = start(ALICE)["copy"] or "/var/tmp/sasldb2"
     run(platform, MODULE, users=[ALICE], copy=copy)
-    platform.run("saslpasswd2", "-p", "-c", "-f", DATABASE[platform.name], "-u", "example.org", "carol",
+    platform.run("saslpasswd2", "-p", "-c", "-f", platform.lab_sasldb, "-u", "example.org", "carol",
                  given=CAROL["password"])  # fmt: skip
     results = run.tasks(platform, [users(ALICE, copy=copy), users(ALICE, copy=copy)])
     assert [result["changed"] for result in results] == [True, False]
-    platform.run("cmp", DATABASE[platform.name], copy)
+    platform.run("cmp", platform.lab_sasldb, copy)
     assert log_in(CAROL) == 235
 
 
 def test_what_a_killed_run_left_behind_goes_away(platform, run, start):
     place = start(ALICE)
-    leftover = f"{DATABASE[platform.name].replace('sasldb2', '.sasldb2')}.aside-killed"
+    leftover = f"{platform.lab_sasldb.replace('sasldb2', '.sasldb2')}.aside-killed"
     platform.run("mkdir", leftover)
-    platform.run("cp", DATABASE[platform.name], leftover)
-    before = status(platform, DATABASE[platform.name])
+    platform.run("cp", platform.lab_sasldb, leftover)
+    before = status(platform, platform.lab_sasldb)
     results = run.tasks(platform, [users(ALICE, **place), users(ALICE, **place)])
     assert [result["changed"] for result in results] == [True, False]
     assert platform.run("test", "-e", leftover, check=False).returncode == 1
-    assert status(platform, DATABASE[platform.name]) == before
+    assert status(platform, platform.lab_sasldb) == before
 
 
 def test_readers_see_a_whole_database_while_users_come_and_go(platform, run, start):
@@ -155,7 +153,7 @@ print(sorted(seen))
 """
     platform.run("rm", "-f", "/run/enough")
     platform.run("systemd-run", "--quiet", "--unit=watch", "--property=StandardOutput=file:/run/watched",
-                 "python3", "-c", watch, DATABASE[platform.name])  # fmt: skip
+                 "python3", "-c", watch, platform.lab_sasldb)  # fmt: skip
     results = run.tasks(platform, [users(*crowd), users(ALICE, purge=True)])
     platform.run("touch", "/run/enough")
     platform.run("bash", "-c", "while systemctl is-active --quiet watch; do sleep 0.05; done")
@@ -177,13 +175,13 @@ REFUSED = {
 
 def test_what_saslpasswd2_would_misread_is_refused_by_name(platform, run, start):
     place = start(CAROL)
-    before = status(platform, DATABASE[platform.name])
+    before = status(platform, platform.lab_sasldb)
     tasks = [{**users(BOB, user, **place), "ignore_errors": True} for user, _words in REFUSED.values()]
     results = run.tasks(platform, tasks)
     for result, (user, words) in zip(results, REFUSED.values(), strict=True):
         assert words in result["msg"]
         assert not user["password"] or user["password"] not in result["msg"]
-    assert status(platform, DATABASE[platform.name]) == before
+    assert status(platform, platform.lab_sasldb) == before
 
 
 def test_a_database_that_is_none_is_refused_and_kept(platform, run):

@@ -161,9 +161,9 @@ def test_passwords_appear_nowhere_but_in_what_they_were_given_to(platform, run):
     assert canaries_in(run.printed.encode()) == []
     assert canaries_in(journal(platform)) == []
     assert watch.seen == set()
-    database = {"debian12": "/etc/sasldb2", "el9": "/etc/sasl2/sasldb2"}[platform.name]
     assert files_with_canaries(platform) == {
-        database, "/var/tmp/sasldb2-copy", "/var/tmp/canaries", "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb"
+        platform.lab_sasldb, "/var/tmp/sasldb2-copy", "/var/tmp/canaries",
+        "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb",
     }  # fmt: skip
 
 

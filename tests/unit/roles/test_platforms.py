@@ -106,3 +106,13 @@ def test_documents_claim_what_is_known():
     assert sorted(re.findall(r"^\| ([^|]+) \| yes \|", text, re.MULTILINE)) == sorted(
         row["name"] for row in PLATFORMS.values()
     )
+
+
+def test_each_platform_has_an_image_a_host_for_modules_and_a_mail_host():
+    images = re.findall(r"^image (\w+) ", (ROOT / "molecule/images/build").read_text(), re.MULTILINE)
+    assert sorted(images) == sorted([*PLATFORMS, "world"])
+    modules = read(ROOT / "molecule/modules/hosts.yml")["all"]["children"]["modules"]["hosts"]
+    assert sorted(modules) == sorted(PLATFORMS)
+    lab = read(ROOT / "inventories/lab/hosts.yml")["all"]["children"]
+    used = {host["lab_image"] for group in lab.values() for host in group.get("hosts", {}).values()}
+    assert used == set(images)
