@@ -26,6 +26,13 @@ def test_only_defaults_read_the_model(role):
     assert [path.relative_to(role) for path in readers if path != role / "defaults/main.yml"] == []
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_role_knows_another_one_s_own_names(role):
+    others = "|".join(other.name for other in ROLES if other != role and not role.name.startswith(other.name))
+    text = "\n".join(path.read_text() for path in role.rglob("*") if path.is_file())
+    assert re.findall(rf"\b__(?:{others})_\w+", text) == []
+
+
 @pytest.mark.parametrize("role", MODELLED, ids=lambda role: role.name)
 def test_defaults_and_argument_specs_agree(role):
     """Every variable of one is in the other, and a default that is a plain value is the documented one."""
