@@ -8,8 +8,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+from yaml import safe_load
 
-PROGRAM = runpy.run_path(str(Path(__file__).parents[3] / "roles/dns_lists/files/usr/local/sbin/gatehouse-dns-lists.py"))
+ROLES = Path(__file__).parents[3] / "roles"
+PROGRAM = runpy.run_path(str(ROLES / "dns_lists/files/usr/local/sbin/gatehouse-dns-lists.py"))
 
 ENTRY = {
     "zone": "bl.example",
@@ -46,3 +48,8 @@ NEWS = {
 @pytest.mark.parametrize("why, asked, said", NEWS.values(), ids=NEWS)
 def test_what_changes_is_said(why, asked, said):
     assert PROGRAM["news"](ENTRY, why, asked) == said
+
+
+def test_the_table_has_the_type_that_role_postfix_asks_for():
+    names = safe_load((ROLES / "postfix/vars/main.yml").read_text())
+    assert PROGRAM["KIND"] == names["__postfix_written_type"]

@@ -37,6 +37,7 @@ def rendered(known, ipv6=True):
         postfix_openssl_conf="/etc/pki/gatehouse/openssl.cnf",
         __postfix_import_environment="MAIL_CONFIG TZ",
         __postfix_virtual_alias_expansion_limit=1200,
+        __postfix_written_type="lmdb",
         __postfix_ipv6={"stat": {"exists": ipv6}},
         postfix_policyd_spf=True,
         postfix_postscreen=True,

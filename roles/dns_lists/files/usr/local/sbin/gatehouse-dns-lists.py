@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 TABLE = "/etc/postfix/dns_lists"
+KIND = "lmdb"  # in which Postfix looks it up
 
 
 def answers(name):
@@ -54,7 +55,7 @@ def known():
     """The lines of the table as it is; none when it is not whole."""
     try:
         with open(TABLE, encoding="utf-8") as table:
-            return set(table.read().split()) if os.path.exists(TABLE + ".lmdb") else None
+            return set(table.read().split()) if os.path.exists(f"{TABLE}.{KIND}") else None
     except FileNotFoundError:
         return None
 
@@ -65,15 +66,15 @@ def write(names):
         path = os.path.join(aside, "dns_lists")
         with open(path, "w", encoding="utf-8") as table:
             table.writelines(f"{name} {name}\n" for name in sorted(names))
-        subprocess.run(["postmap", "lmdb:" + path], check=True)
-        for suffix in (".lmdb", ""):
+        subprocess.run(["postmap", f"{KIND}:{path}"], check=True)
+        for suffix in (f".{KIND}", ""):
             os.chmod(path + suffix, 0o644)
             with open(path + suffix, "rb") as built:
                 os.fsync(built.fileno())
         # Without its source the table is not whole: who is killed from here on leaves it to the next run.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(TABLE)
-        for suffix in (".lmdb", ""):
+        for suffix in (f".{KIND}", ""):
             os.rename(path + suffix, TABLE + suffix)
     finally:
         shutil.rmtree(aside)
