@@ -157,6 +157,14 @@ def _check(source: str, text: str) -> None:
         compile(text, source, "exec")
 
 
+def know_filters(templar: Templar) -> None:
+    """Teach it the collection's filters, which Ansible would look for in a collection that is installed."""
+    for path in (ROOT / "plugins/filter").glob("*.py"):
+        plugin = importlib.import_module(f"ansible_collections.gatehouse.mail.plugins.filter.{path.stem}")
+        for name, function in plugin.FilterModule().filters().items():
+            templar._engine.environment.filters[f"gatehouse.mail.{name}"] = function
+
+
 class Renderer:
     """Renders; remembers what each role was given, since the same gives the same."""
 
@@ -171,10 +179,7 @@ class Renderer:
         self._done: set[tuple[str, ...]] = set()
         # Ansible compiles a template anew each time, which is most of the time that rendering takes.
         self.templar._engine._compile_template = functools.cache(self.templar._engine._compile_template)
-        for path in (ROOT / "plugins/filter").glob("*.py"):
-            plugin = importlib.import_module(f"ansible_collections.gatehouse.mail.plugins.filter.{path.stem}")
-            for name, function in plugin.FilterModule().filters().items():
-                self.templar._engine.environment.filters[f"gatehouse.mail.{name}"] = function
+        know_filters(self.templar)
 
     def host(self, name: str, platform: str, variables: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         """What site.yml would write on this host; raises what it would fail with."""

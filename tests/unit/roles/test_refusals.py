@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from rendered import PLATFORMS
+from rendered import PLATFORMS, know_filters
 
 ROLES = Path(__file__).parents[3] / "roles"
 
@@ -24,6 +24,7 @@ def evaluate(role, expression, **variables):
     """The value of an expression, given the role's vars/main.yml and other variables."""
     known = yaml.safe_load((ROLES / role / "vars/main.yml").read_text())
     templar = Templar(DataLoader(), variables={**trusted(known), **variables})
+    know_filters(templar)
     return templar.template(trust_as_template(f"{{{{ {expression} }}}}"))
 
 
@@ -35,6 +36,12 @@ def test_the_greylist_is_asked_last_and_not_about_exceptions():
         "postfix_access": {"clients": [], "senders": [], "recipients": []},
         "postfix_dns_lists": [],
         "postfix_tried_checks": [],
+        "postfix_milters": [],
+        "postfix_milter_chains": {},
+        "postfix_milter_command_timeout": "30s",
+        "postfix_milter_content_timeout": "120s",
+        "postfix_exempt_clients": [],
+        "postfix_relay_domains": [],
     }
     service = "check_policy_service { inet:10.99.0.31:60000, timeout=4s, try_limit=1, default_action=DUNNO }"
 
