@@ -53,6 +53,12 @@ def test_every_role_loads_its_names_as_unbound_does():
     assert [role.name for role in WITH_NAMES for loader in loaders(role) if loader != LOADER] == []
 
 
+@pytest.mark.parametrize("role", WITH_NAMES, ids=lambda role: role.name)
+def test_a_role_says_whether_its_packages_are_from_epel(role):
+    asks = any("from_epel: true" in path.read_text() for path in role.glob("tasks/*.yml"))
+    assert ("its packages are from EPEL" in " ".join((role / "README.md").read_text().split())) == asks
+
+
 WANTED = ["__given_main", "__given_redhat", "__given_redhat_9"]
 PLAY = [
     {
