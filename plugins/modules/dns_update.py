@@ -60,7 +60,7 @@ options:
         description: The name of the TSIG key in O(keys).
         type: str
       servers:
-        description: Of no use here; C(mail_dns_zones) has it for M(gatehouse.mail.dns_check).
+        description: Of no use here; C(mail_dns_zones) has it for M(gatehouse.mail.dns_info).
         type: list
         elements: str
   keys:
@@ -80,7 +80,7 @@ options:
 notes:
   - M(community.general.nsupdate) writes whole sets, which would take away strangers' TXT records.
 seealso:
-  - module: gatehouse.mail.dns_check
+  - module: gatehouse.mail.dns_info
 """
 
 EXAMPLES = r"""

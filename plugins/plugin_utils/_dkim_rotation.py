@@ -96,7 +96,7 @@ def _lanes(model: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[dkim.Lan
 
 
 def shown(model: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """The (domain, selector) whose record, and whose zone's servers, are in no difference of dns_check."""
+    """The (domain, selector) whose record, and whose zone's servers, are in no difference of dns_info."""
     zones = _records.Zones(model)
     wrong = {difference["name"] for difference in differences if difference["kind"] == "DKIM"}
     ill = {difference["zone"] for difference in differences if difference["kind"] in ("server", "DNSSEC")}

@@ -86,13 +86,13 @@ class Site:
         return json.loads((self.folder / "dns/records.json").read_text())
 
     def check(self, *servers: str, **options: Any) -> dict[str, Any]:
-        """What dns_check says of the zone's records at these servers, by default at the lab's name server."""
+        """What dns_info says of the zone's records at these servers, by default at the lab's name server."""
         order = {
             "records": [record for record in self.records() if record["zone"] == ZONE],
             "zones": [{"name": ZONE, "servers": list(servers) or [self.ns.lab_address4]}],
             "resolvers": [self.ns.lab_address4], "timeout": 2, **options,
         }  # fmt: skip
-        return self.lab.module("gatehouse.mail.dns_check", **order)
+        return self.lab.module("gatehouse.mail.dns_info", **order)
 
     def served(self, *zones: str) -> set[tuple[str, str, str]]:
         """Every record that Knot serves in these zones but for what signing and updating bring along."""

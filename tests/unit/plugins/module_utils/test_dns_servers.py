@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 from ansible_collections.gatehouse.mail.plugins.module_utils import _dns_servers
-from ansible_collections.gatehouse.mail.plugins.modules import dns_check, dns_update
+from ansible_collections.gatehouse.mail.plugins.modules import dns_info, dns_update
 
 REJECT = 'text.example.org. 60 IN TXT "v=DMARC1; p=reject"'
 # The name asked for: the answer, a line a record
@@ -147,13 +147,13 @@ def test_an_alias_to_the_right_text_is_well_and_beside_a_wildcard_the_record_is_
     assert "server 127.0.0.1 cannot be reached" in tried  # no server takes updates here
 
 
-def test_dns_check_says_the_same(server, monkeypatch):
-    monkeypatch.setattr(dns_check, "Resolver", _resolver)
+def test_what_the_module_says_is_the_same(server, monkeypatch):
+    monkeypatch.setattr(dns_info, "Resolver", _resolver)
     zones = [{"name": "example.org", "servers": [f"{server.address}@{server.port}"]}]
     wanted = [record("alias", "v=DMARC1; p=quarantine"), record("two", "v=DMARC1; p=reject")]
     params = {"records": wanted, "former": [], "zones": zones, "resolvers": [], "timeout": 5}
-    monkeypatch.setattr(dns_check.Zone, "_check_dnssec", lambda self: None)
-    (difference,) = dns_check.check(params)["differences"]
+    monkeypatch.setattr(dns_info.Zone, "_check_dnssec", lambda self: None)
+    (difference,) = dns_info.check(params)["differences"]
     assert (difference["problem"], difference["name"]) == ("alias", "alias.example.org")
     assert difference["words"] == (
         "alias.example.org: the DMARC record is not to be changed here, since the CNAME at alias.example.org leads to "

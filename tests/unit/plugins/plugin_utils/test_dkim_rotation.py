@@ -203,7 +203,7 @@ def test_steps_that_are_due_come_first_and_say_what_others_wait_for():
     ],
     ids=lambda difference: difference["kind"],
 )
-def test_what_dns_check_found_holds_a_key_back(difference):
+def test_what_dns_info_found_holds_a_key_back(difference):
     site = model(key("mx1", "published"))
     assert _dkim_rotation.shown(site, []) == {("example.org", "mx1")}
     assert _dkim_rotation.shown(site, [difference]) == set()

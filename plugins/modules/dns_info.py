@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: dns_check
+module: dns_info
 short_description: Compare DNS records with what the authoritative servers say
 description:
   - Asks each authoritative server of each zone for every record, and says what differs and what to do.
@@ -83,7 +83,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Compare what is published with what is wanted
-  gatehouse.mail.dns_check:
+  gatehouse.mail.dns_info:
     records: "{{ mail_model | gatehouse.mail.dns_records }}"
     former: "{{ mail_model | gatehouse.mail.dns_records(former=true) }}"
   delegate_to: localhost
