@@ -1,5 +1,5 @@
-# Copyright: (c) 2026, the gatehouse.mail contributors
-# GNU General Public License v3.0 or later (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The files of a daemon as a role wants them, how they travel to a host, and what a diff shows: no I/O, no Ansible."""
