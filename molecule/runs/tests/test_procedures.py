@@ -323,7 +323,9 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies,
     def served():
         own = ("SOA", "RRSIG", "NSEC", "NSEC3", "DNSKEY", "CDS", "CDNSKEY")
         lines = [line.split(maxsplit=4) for zone in zones for line in ns.out("knotc", "zone-read", zone).splitlines()]
-        return {(owner, kind, data) for _zone, owner, _ttl, kind, data in lines if kind not in own}
+        found = {(owner, kind, data) for _zone, owner, _ttl, kind, data in lines if kind not in own}
+        # Keys of the others may move on meanwhile.
+        return {record for record in found if "._domainkey." not in record[0] or "mx3" in record[0]}
 
     def traces(hosts):
         return {host.name: host.out("bash", "-c", TRACES.format(words)).splitlines() for host in hosts}

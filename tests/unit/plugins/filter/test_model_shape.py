@@ -18,9 +18,12 @@ PAGE = yaml.safe_load((Path(__file__).parents[4] / "plugins/filter/model.yml").r
 DOCUMENTED = PAGE["RETURN"]["_value"]["contains"]
 SITE = DOCUMENTED["site"]["contains"]
 HOST = DOCUMENTED["hosts"]["contains"]["HOST"]["contains"]
-TYPES = {"dict": dict, "list": list, "str": str, "int": int, "bool": bool}
 KEYS_ARE_DATA = {"aliases", "dkim_senders", "logins", "senders", "keyed_zones"}
 MODELLED = {**SITES, "example": example(), **{f"seed {seed}": mixed(seed) for seed in range(10)}}
+
+
+def kind(value):
+    return type(value).__name__
 
 
 def shape(value, documented):
@@ -29,10 +32,10 @@ def shape(value, documented):
     for name, option in documented.items():
         if name not in value:
             found.append(f"{name} is not there")
-        elif type(value[name]) is not TYPES[option["type"]]:
-            found.append(f"{name} is {type(value[name])}, not {option['type']}")
+        elif kind(value[name]) != option["type"]:
+            found.append(f"{name} is {kind(value[name])}, not {option['type']}")
         elif option["type"] == "list":
-            found += [f"{name} holds {item!r}" for item in value[name] if type(item) is not TYPES[option["elements"]]]
+            found += [f"{name} holds {item!r}" for item in value[name] if kind(item) != option["elements"]]
     return found
 
 
