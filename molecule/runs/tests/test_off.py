@@ -41,7 +41,9 @@ OFTEN = ["no greylist"]
 
 def traces(hosts, pattern):
     return {
-        host.name: sorted(line for line in host.out("bash", "-c", TRACES).splitlines() if re.search(pattern, line))
+        host.name: sorted(
+            line for line in host.out("bash", "-s", given=TRACES).splitlines() if re.search(pattern, line)
+        )
         for host in hosts
     }
 
