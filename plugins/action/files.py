@@ -48,11 +48,13 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"{file[known[0]]}: {', '.join(unknown)}: no field of a file")
         files = _files.one_by_one(files)
         contents = {
-            file["path"]: self._content(file, task_vars or {}) for file in files if file.get("state", "file") == "file"
+            file["path"]: _files.first_line(file) + self._content(file, task_vars or {})
+            for file in files
+            if file.get("state", "file") == "file"
         }
         asked = {
             **{name: value for name, value in given.items() if name != "files"},
-            "files": [{k: v for k, v in file.items() if k not in ("src", "content", "verbatim")} for file in files],
+            "files": [{k: v for k, v in file.items() if k not in _files.OF_CONTENT} for file in files],
             "contents": _files.pack(contents),
         }
         return self._execute_module(module_name="gatehouse.mail.files", module_args=asked, task_vars=task_vars)

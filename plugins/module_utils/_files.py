@@ -19,7 +19,8 @@ from typing import Any
 STATES = ("file", "directory", "absent")
 MODES = {"file": "0644", "directory": "0755", "absent": ""}
 #: What one of ``files`` may say.
-FIELDS = ("path", "paths", "src", "content", "verbatim", "state", "owner", "group", "mode", "validate", "secret")
+OF_CONTENT = ("src", "content", "verbatim", "interpreter")  # what the action makes the content of
+FIELDS = ("path", "paths", *OF_CONTENT, "state", "owner", "group", "mode", "validate", "secret")
 SHOWN = 104448  # octets of a file that a diff shows at most, as Ansible's max_diff_size
 
 _MODE = re.compile(r"[0-7]{4}")
@@ -68,6 +69,11 @@ def one_by_one(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def source(file: Mapping[str, Any]) -> Any:
     """The name, in the role, of the template of a file with a path, or of the file that is copied as it is."""
     return file.get("src", file["path"].lstrip("/") + ("" if file.get("verbatim") else ".j2"))
+
+
+def first_line(file: Mapping[str, Any]) -> bytes:
+    """What stands before the content: the line that names a program's interpreter, or nothing."""
+    return f"#!{file['interpreter']}\n".encode() if file.get("interpreter") else b""
 
 
 def pack(contents: Mapping[str, bytes]) -> str:

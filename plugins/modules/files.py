@@ -61,6 +61,9 @@ options:
           - It is then O(files[].path) without its first slash by default, below the role's C(files/).
         type: bool
         default: false
+      interpreter:
+        description: Of a program, such as V(/usr/bin/python3). A first line that names it is put before the content.
+        type: str
       state:
         description: V(absent) removes a file, a link, or a folder with all that is in it.
         type: str
@@ -347,6 +350,7 @@ def main() -> None:
         "src": {"type": "str"},
         "content": {"type": "str"},
         "verbatim": {"type": "bool", "default": False},
+        "interpreter": {"type": "str"},
         "state": {"type": "str", "choices": list(core.STATES), "default": "file"},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},

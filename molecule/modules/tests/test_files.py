@@ -355,6 +355,7 @@ def test_templates_are_rendered_and_shown_as_by_template(platform, run, folder):
         {"paths": [f"{folder}/{name}" for name in ("one", "two")], "src": f"{folder[1:]}/name.j2", "mode": "0600"},
         {"paths": []},
         {"path": f"{folder}/v", "src": "program", "verbatim": True},
+        {"path": f"{folder}/p", "src": "program", "verbatim": True, "interpreter": "/bin/sh"},
     )
     (run.playbook.parent / "files").mkdir()
     (run.playbook.parent / "files/program").write_bytes(b"{{ no template }}\r\n\xff")
@@ -365,6 +366,8 @@ def test_templates_are_rendered_and_shown_as_by_template(platform, run, folder):
     assert platform.out("cat", FILE) == platform.out("cat", f"{folder}/t") != ""
     assert platform.out("cat", f"{folder}/e") == ""
     assert platform.out("base64", f"{folder}/v").strip() == base64.b64encode(b"{{ no template }}\r\n\xff").decode()
+    assert platform.out("head", "-n1", f"{folder}/p") == "#!/bin/sh\n"
+    assert platform.out("sh", "-c", f"tail -n +2 {folder}/p | cmp - {folder}/v && echo same") == "same\n"
 
 
 def test_it_goes_with_loops_delegation_another_user_tags_and_handlers(platform, run, folder):
