@@ -13,8 +13,14 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _postfix_policy
 
 OPTIONS = (
-    *("milters", "milter_chains", "milter_command_timeout", "milter_content_timeout"),
-    *("dns_lists", "access", "exempt_clients", "relay_domains"),
+    "milters",
+    "milter_chains",
+    "milter_command_timeout",
+    "milter_content_timeout",
+    "dns_lists",
+    "access",
+    "exempt_clients",
+    "relay_domains",
 )
 
 
