@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from known import PLATFORMS, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "roles"
-KNOWN = ROOT / "roles/platform/vars/main.yml"
 NOTE = "<!-- Made by `make docs` from roles/{}/meta/argument_specs.yml; write there. -->\n\n"
 
 
@@ -69,7 +67,7 @@ def pages() -> dict[Path, str]:
 def metas() -> dict[Path, str]:
     """{meta/main.yml of a role: its text, with the platforms that are known}."""
     versions: dict[str, list[str]] = {}
-    for row in yaml.safe_load(KNOWN.read_text())["__platform_known"].values():
+    for row in PLATFORMS.values():
         versions.setdefault(row["galaxy"]["name"], []).append(row["galaxy"]["version"])
     listed = "".join(f"    - name: {name}\n      versions: {json.dumps(those)}\n" for name, those in versions.items())
     paths = ROOT.glob("roles/*/meta/main.yml")

@@ -33,11 +33,10 @@ from ansible_collections.gatehouse.mail.plugins.module_utils import (
     _saslpasswd2,
     _semanage,
 )
+from known import PLATFORMS, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 ROLES = ROOT / "roles"
 PLAYS = {"mail_gateways": "Set up the gateways, one at a time", "mail_stores": "Set up the mail host"}
-PLATFORMS = yaml.safe_load((ROLES / "platform/vars/main.yml").read_text())["__platform_known"]
 KNOWN = (ROOT / "tests/unit/roles/postfix-3.5.25.txt").read_text().splitlines()[1:]
 NEWER = ["smtpd_relay_before_recipient_restrictions"]  # than 3.5, which EL 9 has
 IMPORT = "import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C"
@@ -293,7 +292,8 @@ class Renderer:
         contents = {}
         for file in files:
             if file.get("state", "file") == "file":
-                contents[file["path"]] = to_bytes(self._text(role, file, variables), errors="surrogate_or_strict")
+                text = to_bytes(self._text(role, file, variables), errors="surrogate_or_strict")
+                contents[file["path"]] = _files.first_line(file) + text
         return _files.wanted(files, contents)
 
     def _text(self, role: str, file: dict[str, Any], variables: dict[str, Any]) -> str:

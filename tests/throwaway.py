@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from known import PLATFORMS, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = "ansible_collections/gatehouse/mail"
 EMPTY = """
 from ansible.module_utils.basic import AnsibleModule
@@ -91,7 +91,6 @@ INSTALL = {
     "Debian": ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", "--no-install-recommends"],
     "RedHat": ["dnf", "--quiet", "--assumeyes"],
 }
-PLATFORMS = yaml.safe_load((ROOT / "roles/platform/vars/main.yml").read_text())["__platform_known"]
 
 
 @contextlib.contextmanager

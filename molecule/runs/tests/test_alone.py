@@ -9,13 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import known
 import pytest
-import yaml
-from lab.hosts import PREFIX, ROOT, STATE
+from lab.hosts import ROOT, STATE, Host
 
 pytestmark = pytest.mark.stress
 
-EXAMPLE = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Role mail's example is a play without a role of a daemon: the model of a whole inventory.
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/README.md") if path.parent.name != "mail")
 # What the pages' site has, and the fresh hosts have in its place; a template, where it differs.
@@ -62,9 +61,8 @@ def ours(value: Any) -> Any:
 
 def example(role: str) -> list[dict[str, Any]]:
     """The play of a role's README, for the fresh hosts, and what it says that must be there before."""
-    text = (ROOT / f"roles/{role}/README.md").read_text()
-    (play,) = yaml.safe_load(EXAMPLE.search(text)[1])
-    return [*([EPEL] if "from EPEL" in " ".join(text.split()) else []), {**ours(play), "hosts": "alone"}]
+    text = " ".join((ROOT / f"roles/{role}/README.md").read_text().split())
+    return [*([EPEL] if "from EPEL" in text else []), {**ours(known.example(role)), "hosts": "alone"}]
 
 
 @pytest.fixture
@@ -79,7 +77,7 @@ def alone(lab, tmp_path):
         }
         for number, image in enumerate(("el9", "debian12"), 21)
     }  # fmt: skip
-    containers = [f"{PREFIX}-{host['lab_container']}" for host in hosts.values()]
+    fresh = [Host(name, {"lab_container": host["lab_container"]}) for name, host in hosts.items()]
     (inventory / "group_vars").mkdir(parents=True)
     groups = {"lab": {"children": {"alone": None}}, "alone": {"hosts": hosts}}
     (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
@@ -89,22 +87,23 @@ def alone(lab, tmp_path):
     shutil.copy(written / "mail_gateways.yml", inventory / "group_vars/alone.yml")
 
     def run(*arguments: str) -> list[dict[str, Any]]:
-        known = json.dumps({"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "secret"})
-        return lab.playbook(*arguments, "--extra-vars", known, inventory=inventory)
+        said = json.dumps({"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "secret"})
+        return lab.playbook(*arguments, "--extra-vars", said, inventory=inventory)
 
     def ended() -> None:
+        containers = [host.container for host in fresh]
         subprocess.run(["podman", "rm", "--force", "--ignore", "--time=0", *containers], check=True, timeout=60)
 
     ended()
     try:
         assert not [result for result in run("molecule/shared/create.yml") if result.get("failed")]
-        for name, container in zip(hosts, containers):
-            pki = tmp_path / name
+        for host in fresh:
+            pki = tmp_path / host.name
             pki.mkdir()
-            subprocess.run(["sh", "-ec", CERTIFICATE, name], cwd=pki, check=True, timeout=60)
-            resolver = f"mkdir -p /etc/pki; echo nameserver {lab['ns.example.net'].lab_address4} > /etc/resolv.conf"
-            subprocess.run(["podman", "exec", container, "sh", "-ec", resolver], check=True, timeout=60)
-            subprocess.run(["podman", "cp", f"{pki}/.", f"{container}:/etc/pki/"], check=True, timeout=60)
+            subprocess.run(["sh", "-ec", CERTIFICATE, host.name], cwd=pki, check=True, timeout=60)
+            resolver = lab["ns.example.net"].lab_address4
+            host.out("sh", "-ec", f"mkdir -p /etc/pki; echo nameserver {resolver} > /etc/resolv.conf")
+            subprocess.run(["podman", "cp", f"{pki}/.", f"{host.container}:/etc/pki/"], check=True, timeout=60)
         yield run
     finally:
         ended()

@@ -7,11 +7,11 @@ from __future__ import annotations
 import copy
 import re
 
+import known
 import pytest
 from generated import SITES, changed, judged
 from hypothesis import HealthCheck, event, given, settings
 from rendered import PLATFORMS, ROLES, Renderer, read, templates, trusted
-from yaml import safe_load
 
 # On the platforms that the lab has them on.
 HOSTS = [("mx1.example.org", "el9"), ("mx2.example.org", "debian12"), ("store.example.org", "el9")]
@@ -73,8 +73,7 @@ def at(value, keys):
 
 def example(role):
     """The host, and for each role its variables, of the play in a role's README."""
-    text = (ROLES / role / "README.md").read_text()
-    (play,) = safe_load(re.search(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1])
+    play = known.example(role)
     of_play = {**SECRETS, **play.get("vars", {})}
     entries = [entry if isinstance(entry, dict) else {"role": entry} for entry in play["roles"]]
     return play["hosts"], {entry.pop("role").rpartition(".")[2]: trusted({**of_play, **entry}) for entry in entries}
