@@ -70,7 +70,7 @@ def metas() -> dict[Path, str]:
     for row in PLATFORMS.values():
         versions.setdefault(row["galaxy"]["name"], []).append(row["galaxy"]["version"])
     listed = "".join(f"    - name: {name}\n      versions: {json.dumps(those)}\n" for name, those in versions.items())
-    paths = ROOT.glob("roles/*/meta/main.yml")
+    paths = [role / "meta" / "main.yml" for role in ROOT.glob("roles/*")]
     return {path: re.sub(r"(?m)(?<=^  platforms:\n)( {4}.*\n)+", listed, path.read_text()) for path in paths}
 
 

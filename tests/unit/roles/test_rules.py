@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import hosts, milters
 from jinja2 import StrictUndefined
 from jinja2.meta import find_undeclared_variables
 from jinja2.nativetypes import NativeEnvironment
@@ -54,14 +55,37 @@ def test_what_hosts_import_is_sent_to_them():
 
 LOOKING = [role for role in MODELLED if (role / "tasks/look.yml").exists()]
 READERS = {"gatehouse.mail.listeners", "gatehouse.mail.ssh_connection", "ansible.builtin.find"}
+SITE = read(ROOT / "playbooks/site.yml")
 
 
 def test_every_host_is_looked_at_before_the_first_is_changed():
-    plays = read(ROOT / "playbooks/site.yml")
-    look = next(index for index, play in enumerate(plays) if "__site_looks" in play.get("vars", {}))
-    looked = re.findall(r"'(\w+)'", plays[look]["vars"]["__site_looks"])
+    look = next(index for index, play in enumerate(SITE) if "__site_looks" in play.get("vars", {}))
+    looked = re.findall(r"'(\w+)'", SITE[look]["vars"]["__site_looks"])
     assert sorted(set(looked)) == sorted(role.name for role in LOOKING)
-    assert [index for index, play in enumerate(plays) if "roles" in play and index < look] == []
+    assert [index for index, play in enumerate(SITE) if "roles" in play and index < look] == []
+
+
+@pytest.mark.parametrize("group", hosts.GROUPS)
+def test_the_site_knows_each_group_of_hosts(group):
+    """Its hosts get the model, are looked at, have roles, and lose what is switched off."""
+    everybody = [
+        *read(ROOT / "playbooks/model.yml"),
+        *(play for play in SITE if "__site_looks" in play.get("vars", {}) or "mail_model.absent" in str(play)),
+    ]
+    assert len(everybody) == 3
+    assert [play["name"] for play in everybody if group not in play["hosts"].split(":")] == []
+    assert [play["name"] for play in SITE if play.get("hosts") == group and "roles" in play] != []
+
+
+@pytest.mark.parametrize("milter", [row for row in milters.MILTERS if row.role], ids=lambda row: row.name)
+def test_the_site_switches_on_each_milter_that_can_be_off(milter):
+    assert (ROOT / "roles" / milter.role / "tasks/absent.yml").exists()
+    (turn,) = [
+        row for play in SITE if play.get("hosts") == hosts.GATEWAYS for row in play.get("roles", [])
+        if row["role"] == f"gatehouse.mail.{milter.role}"
+    ]  # fmt: skip
+    part = milter.option.removeprefix("mail_")
+    assert turn["when"] == (f"mail_model.{part}" if part else f"'{milter.name}' in mail_model.judges")
 
 
 @pytest.mark.parametrize("role", LOOKING, ids=lambda role: role.name)

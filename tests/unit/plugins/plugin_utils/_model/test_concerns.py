@@ -56,6 +56,16 @@ def test_no_part_is_said_twice(site):
         assert twice([*found, *(name for view in views for name in view)]) == []
 
 
+def test_milters_share_no_name_no_socket_and_no_turn():
+    rows = milters.MILTERS
+    for of in (lambda row: row.name, lambda row: row.port, lambda row: (row.folder, row.name)):
+        assert twice(map(of, rows)) == []
+    assert twice(row.option for row in rows if row.option) == []
+    for service in milters.SERVICES:
+        assert twice(row.turns[service] for row in rows if service in row.turns) == [], service
+    assert {service for row in rows for service in row.turns} == set(milters.SERVICES)
+
+
 def test_a_milter_is_one_row(monkeypatch):
     """With a boolean in the inventory: its default, its turn, its port and its role follow."""
     row = milters.Milter("tagger", 8896, "tagger", "tag", {"smtp": 45}, role="tagger", option="mail_tagger")
