@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ansible_collections.gatehouse.mail.plugins.module_utils import _spf
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import MISSING
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, MISSING
 
 DOMAIN_KEYS = ("spf", "dmarc", "caa", "dkim_test")  # in place of the site's value
 
@@ -81,8 +81,10 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         ]
     ttl = given.integer("mail_dns_ttl", *TTLS)
     zones = _zones(given.at("mail_dns_zones"), given["mail_dns_zones"])
-    place = given.at(TSIG_KEYS)
-    _check_tsig_keys(place, given.hosts[next(iter(given.members))].get(TSIG_KEYS, {}), zones)
+    example = 'write such as {gatehouse: {algorithm: "hmac-sha256", secret: "…"}}'
+    # playbooks/dns.yml takes those of the first gateway that is there.
+    at, keys = given.secret(TSIG_KEYS, given.of_group(GATEWAYS), f"{example} in the vault", required=False)
+    _check_tsig_keys(at, keys or {}, zones, example)
     return {
         "dns": {
             "ttl": ttl,
@@ -278,16 +280,14 @@ def _server(at: inventory.Place, value: object) -> str:
     return ""
 
 
-def _check_tsig_keys(at: inventory.Place, value: object, zones: Sequence[Mapping[str, Any]]) -> None:
+def _check_tsig_keys(
+    at: inventory.Place, keys: Mapping[Any, Any], zones: Sequence[Mapping[str, Any]], example: str
+) -> None:
     """Each zone's key is there and can be used. Names keys, never a secret."""
-    example = '{gatehouse: {algorithm: "hmac-sha256", secret: "…"}}'
-    if not isinstance(value, Mapping):
-        at.note(f"is {inventory.kind(value)}, not a mapping", f"write such as {example} in the vault")
-        value = {}
-    for name, key in value.items():
+    for name, key in keys.items():
         here = at[name]
         if not isinstance(key, Mapping) or set(key) != {"algorithm", "secret"}:
-            here.note("has not just algorithm and secret", f"write such as {example}")
+            here.note("has not just algorithm and secret", example)
             continue
         if key["algorithm"] not in TSIG_ALGORITHMS:
             here["algorithm"].refuse(key["algorithm"], "is not known", f"write one of {', '.join(TSIG_ALGORITHMS)}")
@@ -296,5 +296,5 @@ def _check_tsig_keys(at: inventory.Place, value: object, zones: Sequence[Mapping
         except (TypeError, ValueError):
             here["secret"].note("is not base64", "write the secret as keymgr or tsig-keygen prints it")
     for zone in zones:
-        if zone["key"] is not None and zone["key"] not in value:
-            at[zone["key"]].note(f"is missing, and zone {zone['name']} needs it", f"write such as {example}")
+        if zone["key"] is not None and zone["key"] not in keys:
+            at[zone["key"]].note(f"is missing, and zone {zone['name']} needs it", example)

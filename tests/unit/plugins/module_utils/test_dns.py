@@ -376,6 +376,18 @@ def test_a_bad_inventory_is_refused_where_it_is_bad(name):
     assert "hunter2" not in problem
 
 
+def test_keys_that_not_every_gateway_has_alike_are_refused():
+    """The playbook takes those of the first gateway that can be reached, which may be any."""
+    key = {"k": {"algorithm": "hmac-sha256", "secret": "aHVudGVyMg=="}}
+    (first, own), (second, other) = GATEWAYS.items()
+    build({first: {**own, "vault_mail_tsig_keys": key}, second: {**other, "vault_mail_tsig_keys": key}})
+    for held, said in ({}, "is missing, but is on host"), ({"vault_mail_tsig_keys": {}}, "is not the same as on host"):
+        with pytest.raises(InventoryError) as caught:
+            build({first: {**own, "vault_mail_tsig_keys": key}, second: {**other, **held}})
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"host {second}: vault_mail_tsig_keys: {said} {first}")
+
+
 def test_gateways_whose_selectors_would_be_the_same_are_refused():
     gateways = {"mx.example.org": GATEWAYS["mx1.example.org"], "mx.example.net": GATEWAYS["mx2.example.org"]}
     with pytest.raises(InventoryError, match="DKIM selectors are made of the first label"):
