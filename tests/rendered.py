@@ -109,6 +109,7 @@ def registered(platform: str) -> dict[str, Any]:
         "__firewall_connection": {"id": "192.0.2.66 51234 198.51.100.11 22", "port": 22, "interface": "eth0"},
         "__opendkim_found": {"files": []},
         "__opendkim_publics": {"results": PUBLICS},
+        "__stunnel_left": {"files": [{"path": "/etc/systemd/system/gatehouse-lmtp-gone.example.org.socket"}]},
         "__unbound_found": {"files": []},
         "__unbound_writers": {"results": WRITERS},
     }

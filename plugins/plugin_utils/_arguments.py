@@ -115,6 +115,7 @@ KINDS = {
     "opendkim_sockets.*": MILTER,
     "opendmarc_authserv_id": NAME,
     "postfix_myhostname": NAME,
+    "stunnel_mail_hosts.name": NAME,
     "clamav_freshclam_database_mirrors": WORD,
     "clamav_freshclam_exclude_databases": WORD,
     "clamav_freshclam_http_proxy_server": WORD,
@@ -142,6 +143,7 @@ KINDS = {
     "firewall_ssh_zones": _like("internet|vpn", "is none of what it may be", 'write one of "internet", "vpn"'),
     "greylist_listen": LISTEN,
     "dmarc_nameservers": ADDRESS,
+    "stunnel_mail_hosts.address": ADDRESS,
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,
     "dmarc_exempt_clients": NETWORK,
@@ -198,6 +200,7 @@ RANGES = {
     "firewall_ssh_port": _PORT,
     "platform_reserved_ports": _PORT,
     "postfix_relay_domains.lmtp.port": _PORT,
+    "stunnel_mail_hosts.port": _PORT,
     "postfix_submission_port": _PORT,
     "certificate_lifetime_days": (1, LARGEST),
     "clamav_freshclam_checks": (1, 50),  # freshclam.conf(5)

@@ -91,8 +91,14 @@ def access(rules: Mapping[str, Sequence[Mapping[str, str]]], exempt: Iterable[st
 
 
 def transport(domains: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """{domain: its next hop}, by LMTP."""
-    return {domain["name"]: f"lmtp:inet:[{domain['lmtp']['address']}]:{domain['lmtp']['port']}" for domain in domains}
+    """{domain: its next hop}, by LMTP: the socket of a client with TLS where there is one."""
+
+    def hop(lmtp: Mapping[str, Any]) -> str:
+        if lmtp.get("socket"):
+            return f"stunnel:unix:{lmtp['socket']}"
+        return f"lmtp:inet:[{lmtp['address']}]:{lmtp['port']}"
+
+    return {domain["name"]: hop(domain["lmtp"]) for domain in domains}
 
 
 def shrunk(tables: Iterable[Mapping[str, Any]]) -> list[str]:

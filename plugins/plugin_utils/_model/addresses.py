@@ -23,6 +23,7 @@ VARIABLES: dict[str, Any] = {
     "mail_recipient_delimiter": "+",
 }
 DOMAIN_KEYS = ("name", "store", "allow_empty")
+SOCKETS = "/run/gatehouse-lmtp"  # the folder of role stunnel's sockets, a file for each mail host
 DELIMITERS = ("+", "-", "_", ".", "=", "")
 
 # A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
@@ -74,7 +75,12 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         "domains": [
             {
                 "name": name,
-                "lmtp": {"name": store["name"], "address": store["vpn_address"], "port": site["ports"]["lmtp"]},
+                "lmtp": {
+                    "name": store["name"],
+                    "address": store["vpn_address"],
+                    "port": site["ports"]["lmtp"],
+                    "socket": f"{SOCKETS}/{store['name']}",
+                },
             }
             for name in sorted(domains)
             for store in [domains[name]["store"]]

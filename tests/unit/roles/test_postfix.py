@@ -1,5 +1,6 @@
 """main.cf as EL 9's Postfix would read it: no parameter and no syntax that is newer than 3.5."""
 
+import re
 from pathlib import Path
 
 import jinja2
@@ -7,7 +8,8 @@ import pytest
 import yaml
 from ansible.plugins.filter.core import FilterModule
 
-ROLE = Path(__file__).parents[3] / "roles" / "postfix"
+ROOT = Path(__file__).parents[3]
+ROLE = ROOT / "roles" / "postfix"
 KNOWN = (Path(__file__).parent / "postfix-3.5.25.txt").read_text().splitlines()[1:]
 PAIR = {"certificate": "/etc/pki/gatehouse/x.crt", "key": "/etc/pki/gatehouse/x.key"}
 SERVICES = ("smtp", "submission", "local")
@@ -102,6 +104,18 @@ def test_an_alias_may_have_as_many_targets_as_it_has(targets, limit):
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     aliases = {"everyone@example.org": list(range(targets)), "info@example.org": [1]} if targets else {}
     assert int(environment.from_string(written).render(postfix_virtual_alias_maps=aliases)) == limit
+
+
+def test_only_a_socket_of_stunnel_s_is_a_next_hop_without_tls():
+    """Of all services that deliver, one speaks no TLS; only the transport table names it, and with a socket alone."""
+    services = re.split(r"(?m)^(?=[a-z])", (ROLE / "templates/etc/postfix/master.cf.j2").read_text())
+    assert [one.split()[0] for one in services if "tls_security_level=none" in one] == ["stunnel"]
+    assert [path.name for path in ROLE.rglob("*") if path.is_file() and "stunnel:" in path.read_text()] == []
+    policy = (ROOT / "plugins/plugin_utils/_postfix_policy.py").read_text()
+    assert re.findall(r"stunnel:\S{5}", policy) == ["stunnel:unix:"]
+    values = rendered(KNOWN)
+    assert values["lmtp_tls_security_level"] == "secure"
+    assert values["lmtp_tls_wrappermode"] == "yes"
 
 
 def test_a_tried_check_warns():

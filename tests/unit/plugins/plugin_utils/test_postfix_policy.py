@@ -101,6 +101,10 @@ def test_rules_become_tables_and_postscreen_leaves_the_refusal_to_smtpd():
 def test_each_domain_goes_to_its_mail_host():
     domains = [{"name": "example.org", "lmtp": {"name": "store.example.org", "address": "2001:db8::31", "port": 24}}]
     assert policy(relay_domains=domains)["transport"] == {"example.org": "lmtp:inet:[2001:db8::31]:24"}
+    domains[0]["lmtp"]["socket"] = "/run/gatehouse-lmtp/store.example.org"
+    assert policy(relay_domains=domains)["transport"] == {
+        "example.org": "stunnel:unix:/run/gatehouse-lmtp/store.example.org"
+    }
 
 
 @pytest.mark.parametrize("given", ["text", {}, {"milters": []}], ids=["a text", "nothing", "one of them"])

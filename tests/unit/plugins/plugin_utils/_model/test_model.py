@@ -943,7 +943,10 @@ def test_the_lab_in_whole():
         "stores": [{"host": "store.example.org", "name": "store.example.org", "vpn_address": "10.99.0.31"}],
         "vpn_networks": ["10.99.0.0/24"],
         "domains": [
-            {"name": "example.org", "lmtp": {"name": "store.example.org", "address": "10.99.0.31", "port": 24}},
+            {"name": "example.org", "lmtp": {
+                "name": "store.example.org", "address": "10.99.0.31", "port": 24,
+                "socket": "/run/gatehouse-lmtp/store.example.org",
+            }},
         ],
         "own_names": ["mx1.example.org", "mx2.example.org"],
         "mailboxes": ["alice@example.org", "bob@example.org"],
@@ -1193,9 +1196,9 @@ def test_a_rich_site_in_its_parts():
     models = _model.build(*rich())
     store = models["store2"]
     assert [(domain["name"], *domain["lmtp"].values()) for domain in store["domains"]] == [
-        ("example.net", "store.example.org", "10.99.0.31", 32768),
-        ("example.org", "store2.example.org", "10.99.0.32", 32768),
-        ("quiet.example", "store2.example.org", "10.99.0.32", 32768),
+        ("example.net", "store.example.org", "10.99.0.31", 32768, "/run/gatehouse-lmtp/store.example.org"),
+        ("example.org", "store2.example.org", "10.99.0.32", 32768, "/run/gatehouse-lmtp/store2.example.org"),
+        ("quiet.example", "store2.example.org", "10.99.0.32", 32768, "/run/gatehouse-lmtp/store2.example.org"),
     ]
     assert store["aliases"] == {
         "abuse@example.net": ["alice@example.org"],
