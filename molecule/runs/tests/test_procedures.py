@@ -554,6 +554,8 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
     with procedure("The mail host is away") as page:
         (said,) = page.on([gateway], "postqueue -p")
         assert BOB in said
+        assert "lost connection" in said
+        (said,) = page.on([gateway], "grep stunnel")
         assert "Connection refused" in said
         (said,) = page.on([gateway], "qshape deferred")
         assert "example.org" in said
@@ -686,7 +688,7 @@ def test_a_gateway_is_asked_what_it_thinks_and_shows(lab, procedure, smtp, publi
     with procedure("Reading a refusal") as page:
         page.on([gateway], f"postmap -q {ALICE}")
         assert page.on([gateway], "postmap -q info@example.org") == [f"{ALICE}\n"]
-        assert "lmtp:" in page.on([gateway], "postmap -q example.org")[0]
+        assert "stunnel:" in page.on([gateway], "postmap -q example.org")[0]
     with procedure("The private CA") as page:
         (said,) = page.on([gateway], "openssl x509")
         assert f"DNS:{gateway.name}" in said
