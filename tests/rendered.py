@@ -36,7 +36,7 @@ from ansible_collections.gatehouse.mail.plugins.module_utils import (
 from known import PLATFORMS, ROOT
 
 ROLES = ROOT / "roles"
-PLAYS = {"mail_gateways": "Set up the gateways, one at a time", "mail_stores": "Set up the mail host"}
+PLAYS = {"mail_gateways": "Set up the gateways, one before the others", "mail_stores": "Set up the mail host"}
 KNOWN = (ROOT / "tests/unit/roles/postfix-3.5.25.txt").read_text().splitlines()[1:]
 NEWER = ["smtpd_relay_before_recipient_restrictions"]  # than 3.5, which EL 9 has
 IMPORT = "import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C"

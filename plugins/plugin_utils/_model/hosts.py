@@ -20,7 +20,7 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory im
     kind,
 )
 
-VARIABLES = {"mail_vpn_networks": MISSING, "mail_unrouted_addresses": False}
+VARIABLES = {"mail_vpn_networks": MISSING, "mail_unrouted_addresses": False, "mail_rollout": 20}
 HOST_VARIABLES = {
     "mail_name": MISSING,  # as the inventory calls the host
     "mail_ipv4": MISSING,
@@ -66,7 +66,7 @@ IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `gateways`, `stores` and `vpn_networks` of the model.
+    """The parts `gateways`, `stores`, `vpn_networks` and `rollout` of the model.
 
     For other concerns: `_hosts`, the record of each host; `_gateways`, those of gateways by preference and name;
     `_vpn`, the VPN's networks; `_exempt`, those that no policy applies to; `_first_preference`, the lowest of all.
@@ -86,6 +86,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "stores": [_pick(me, "host", "name", "vpn_address") for me in everyone if me["group"] == STORES],
         "vpn_networks": networks,
+        "rollout": given.integer("mail_rollout", 1, 1000),
         "_hosts": everyone,
         "_gateways": gateways,
         "_vpn": vpn,

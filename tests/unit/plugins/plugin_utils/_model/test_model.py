@@ -942,6 +942,7 @@ def test_the_lab_in_whole():
         ],
         "stores": [{"host": "store.example.org", "name": "store.example.org", "vpn_address": "10.99.0.31"}],
         "vpn_networks": ["10.99.0.0/24"],
+        "rollout": 20,
         "domains": [
             {"name": "example.org", "lmtp": {
                 "name": "store.example.org", "address": "10.99.0.31", "port": 24,
