@@ -1,8 +1,8 @@
 """Run on the host of bench_mail.py: send messages through each Postfix in turn, and say what they took.
 
 Standard input is {"times", "sessions", "loads": [{"octets", "messages"}, ...], "targets": {name: [port, queue folder]},
-"milters": [unit, ...]} in JSON; the output, for each load, {name: [[seconds until the queue is empty, seconds of the
-processor], ...]}.
+"milters": [unit, ...], "tunnel": [start of a unit's name, ...]} in JSON; the output, for each load, {name: [[seconds
+until the queue is empty, seconds of the processor], ...]}.
 """
 
 import json
@@ -30,13 +30,15 @@ def processes():
 
 
 def processor_seconds(order, queue):
-    """What a Postfix and the milters used: its master, the master's children, and those that are gone."""
+    """What a Postfix, the milters and the tunnel used: its master, the master's children, and those that are gone.
+
+    systemd, the first process, is the parent of each connection's stunnel, and part of what one costs."""
     master = int((queue / "pid/master.pid").read_text())
     total = 0
     for number, parent, unit, fields in processes():
-        if number == master:
+        if number in (1, master):
             total += sum(map(int, fields[11:15]))
-        elif parent == master or unit in order["milters"]:
+        elif parent == master or unit in order["milters"] or unit.startswith(tuple(order["tunnel"])):
             total += sum(map(int, fields[11:13]))
     return total / TICKS
 
