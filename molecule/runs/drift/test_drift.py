@@ -47,6 +47,11 @@ BREAKAGE = {
     "a key made readable": ("store", "chmod 644 /etc/pki/gatehouse/private.key", ["Make the host's keys"]),
     "resolv.conf rewritten": ("store", "echo nameserver 192.0.2.53 > /etc/resolv.conf", ["Write resolv.conf"]),
     "stunnel stopped": ("store", "systemctl stop stunnel@lmtp", ["Start Dovecot and stunnel"]),
+    "the way to the mail host stopped": (
+        "gateway",
+        "systemctl stop gatehouse-lmtp-store.example.org.socket",
+        ["Listen for Postfix"],
+    ),
     "postgrey stopped": ("store", "systemctl stop postgrey", ["Start postgrey"]),
     "a password changed": (
         "store",
