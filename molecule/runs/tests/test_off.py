@@ -8,8 +8,8 @@ import re
 import pytest
 
 # What a host has of something, a line each: units, processes, labels of SELinux, and files that no package brought,
-# neither as its own nor by a script, nor systemd for a script of its own. A slice that is empty is systemd's. Debian's package
-# enables clamd's socket, which the role masks, and enabled it stays until it is unmasked.
+# neither as its own nor by a script, nor systemd for a script of its own. A slice that is empty is systemd's. Debian's
+# package enables clamd's socket, which the role masks, and enabled it stays until it is unmasked.
 TRACES = r"""
 systemctl list-units --all --plain --no-legend --state=active,activating,failed | awk '!/[.]slice/ {print "unit", $1}'
 systemctl list-unit-files --no-legend --state=enabled,enabled-runtime,masked | awk '{print "enabled", $1}'
