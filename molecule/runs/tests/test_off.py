@@ -19,7 +19,7 @@ semodule --list=full 2> /dev/null | sed -n 's/^400/module/p'
 comm -23 <(find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*' -not -path '/etc/apparmor.d/local/*' \
         -not -path '/etc/logrotate.d/clamav-*' -not -path '/run/systemd/generator.late/*' \
         -not -path '*/clamav-daemon.service.d/extend.conf' \
-        -not -path '*.target.wants/clamav-daemon.socket' | sort) \
+        -not -path '*.target.wants/clamav-daemon.socket' -not -path '/etc/dbconfig-common/*' | sort) \
     <({ cat /var/lib/dpkg/info/*.list; rpm --query --all --list; } 2> /dev/null | sort) | sed 's/^/file /'
 """
 JUDGES = "postfix,dmarc,opendmarc,spf,public_suffix_list"
