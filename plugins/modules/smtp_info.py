@@ -45,7 +45,9 @@ options:
     elements: str
     required: true
   wait:
-    description: For how many seconds to ask again while there is no answer, or it is "later" (4xx).
+    description: >-
+      For how many seconds to ask again while there is no answer, or that of a server in trouble (421 and 451, RFC 5321
+      section 4.2.3).
     type: int
     default: 0
 """
@@ -94,6 +96,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 TIMEOUT = 120  # seconds for one reply; longer than Postfix waits for a milter
 PAUSE = 1  # seconds
+TROUBLE = (0, 421, 451)
 
 
 def ask(host: str, port: int, helo: str, sender: str, recipients: Sequence[str]) -> tuple[str, list[tuple[int, str]]]:
@@ -139,7 +142,7 @@ def main() -> None:
     wanted: dict[str, Any] = {name: module.params[name] for name in ("host", "port", "helo", "sender", "recipients")}
     end = time.monotonic() + module.params["wait"]
     greeting, replies = ask(**wanted)
-    while any(code == 0 or 400 <= code < 500 for code, _said in replies) and time.monotonic() < end:
+    while any(code in TROUBLE for code, _said in replies) and time.monotonic() < end:
         time.sleep(PAUSE)
         greeting, replies = ask(**wanted)
     told = [

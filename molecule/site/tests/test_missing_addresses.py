@@ -48,7 +48,7 @@ def test_port_25_does_not_wait_for_the_vpn(lab, gateway, without_vpn, mail, smtp
     here = ("--limit", gateway.name, "-e", f"lab_ssh_address={gateway.lab_address4}")
     results = lab.playbook("playbooks/site.yml", "--tags", "always", *here)
     assert not [result for result in results if result.get("failed") or result.get("unreachable")]
-    assert "Insist on a yes and a no" in [result["task"] for result in results]
+    assert "Insist that it knows the one and refuses the other" in [result["task"] for result in results]
     without_vpn()
     message = f"{header}To: dave@sender.example\r\nMessage-ID: {mail.new_id()}\r\n\r\nhello\r\n"
     message = message.replace("Carol <carol@sender.example>", "alice@example.org")

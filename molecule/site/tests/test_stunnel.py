@@ -11,6 +11,7 @@ SOCKET = f"/run/gatehouse-lmtp/{HOST}"
 UNIT = f"gatehouse-lmtp-{HOST}.socket"
 CONF = f"/etc/stunnel/gatehouse-lmtp-{HOST}.conf"
 BOB = "bob@example.org"
+HEARD = "/run/heard"
 
 OPEN = f"""
 import socket
@@ -37,7 +38,7 @@ with socket.create_server(("127.0.0.1", 2424)) as server:
             heard += octets
     except OSError:
         pass
-    print(heard.hex())
+    print(heard.hex(), "end")
 """
 # A delivery with a change of the host in its middle: what a new connection says then, and how the delivery ends.
 HALF = f"""
@@ -120,19 +121,20 @@ def test_mail_waits_where_the_other_side_is_not_the_mail_host(gateway, mail, wai
     gateway.out("sed", "-i.orig", NOT_THE_MAIL_HOST[case], CONF)
     try:
         if case == "speaks no TLS":
-            gateway.out("systemd-run", "--unit=listen", "--quiet", "python3", "-uc", LISTEN)
-            wait(lambda: "ready" in gateway.journal("listen"), 20, "a listener")
+            output = f"--property=StandardOutput=truncate:{HEARD}"
+            gateway.out("systemd-run", "--unit=listen", "--quiet", output, "python3", "-uc", LISTEN)
+            wait(lambda: "ready" in gateway.run("cat", HEARD, check=False).stdout, 20, "a listener")
         number = mail.send(gateway.mail_ipv4, BOB)
         wait(lambda: [one for one in gateway.queue() if one["queue_name"] == "deferred"], 60, "a first try")
         if case == "speaks no TLS":
-            wait(lambda: gateway.journal("listen").split()[-1:] != ["ready"], 30, "what the listener was sent")
-            heard = bytes.fromhex(gateway.journal("listen").split()[-1])
+            wait(lambda: "end" in gateway.out("cat", HEARD), 30, "what the listener was sent")
+            heard = bytes.fromhex(gateway.out("cat", HEARD).removeprefix("ready").removesuffix("end\n"))
             assert heard[:1] in (b"", b"\x16")  # a ClientHello (RFC 8446, 5.1) and no word of LMTP
             assert b"LHLO" not in heard
         assert mail.arrived([number]) == {number: 0}
     finally:
         gateway.out("mv", f"{CONF}.orig", CONF)
-        gateway.out("rm", "-f", "/etc/pki/other.crt")
+        gateway.out("rm", "-f", "/etc/pki/other.crt", HEARD)
     gateway.out("postqueue", "-f")
     mail.wait_for(BOB, number)
     assert mail.arrived([number]) == {number: 1}

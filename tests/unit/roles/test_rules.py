@@ -56,6 +56,7 @@ def test_what_hosts_import_is_sent_to_them():
 LOOKING = [role for role in MODELLED if (role / "tasks/look.yml").exists()]
 READERS = {"gatehouse.mail.listeners", "gatehouse.mail.ssh_connection", "ansible.builtin.find"}
 SITE = read(ROOT / "playbooks/site.yml")
+REACHED = "mail_gateways:&mail_gateways_reached"
 
 
 def test_every_host_is_looked_at_before_the_first_is_changed():
@@ -74,14 +75,14 @@ def test_the_site_knows_each_group_of_hosts(group):
     ]
     assert len(everybody) == 3
     assert [play["name"] for play in everybody if group not in play["hosts"].split(":")] == []
-    assert [play["name"] for play in SITE if play.get("hosts") in (group, f"{group}_reached") and "roles" in play] != []
+    assert [play["name"] for play in SITE if play.get("hosts") in (group, REACHED) and "roles" in play] != []
 
 
 @pytest.mark.parametrize("milter", [row for row in milters.MILTERS if row.role], ids=lambda row: row.name)
 def test_the_site_switches_on_each_milter_that_can_be_off(milter):
     assert (ROOT / "roles" / milter.role / "tasks/absent.yml").exists()
     (turn,) = [
-        row for play in SITE if play.get("hosts") == f"{hosts.GATEWAYS}_reached" for row in play.get("roles", [])
+        row for play in SITE if play.get("hosts") == REACHED for row in play.get("roles", [])
         if row["role"] == f"gatehouse.mail.{milter.role}"
     ]  # fmt: skip
     part = milter.option.removeprefix("mail_")
