@@ -30,7 +30,7 @@ OPTIONS = {
         {"mail_greylisting": False}, "firewall,platform,greylist,postfix", None, "postgrey|gatehouse-greylist"
     ),
     "no statistics": ({"mail_statistics": False}, "awstats,postfix", None, "statistics|awstats"),
-    "spamassassin": ({"mail_spamassassin": True}, "spamassassin,postfix", "spam|sa-update", None),
+    "spamassassin": ({"mail_spamassassin": True}, "spamassassin,postfix", "spamd|spamass|sa-update", None),
     "opendmarc and policyd-spf": (
         {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True}, JUDGES, "opendmarc|policyd-spf", None
     ),
