@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: smtp_info
-short_description: Ask an SMTP server whom it would take mail for
+short_description: Ask an SMTP or LMTP server whom it would take mail for
 description:
   - Begins a message for each recipient, and takes it back (C(RSET), RFC 5321 section 4.1.1.5). Nothing is sent.
   - Where the server asks milters, each of them must have answered for a recipient to be taken.
@@ -24,15 +24,19 @@ attributes:
     platforms: posix
 options:
   host:
-    description: The server's name or address.
+    description:
+      - The name or address of an SMTP server.
+      - One of O(host) and O(path) must be given.
     type: str
-    required: true
+  path:
+    description: The unix socket of an LMTP server.
+    type: path
   port:
     description: Its port.
     type: int
     default: 25
   helo:
-    description: What to say in C(EHLO).
+    description: What to say in C(EHLO) or C(LHLO).
     type: str
     default: localhost
   sender:
@@ -40,10 +44,10 @@ options:
     type: str
     default: ''
   recipients:
-    description: Whom to ask for, each in a transaction of its own.
+    description: Whom to ask for, each in a transaction of its own. Without any the greeting is all that is asked.
     type: list
     elements: str
-    required: true
+    default: []
   wait:
     description: >-
       For how many seconds to ask again while there is no answer, or that of a server in trouble (421 and 451, RFC 5321
@@ -65,7 +69,7 @@ RETURN = r"""
 replies:
   description:
     - For each of O(recipients), in their order, the reply that decided, to the connection, C(EHLO), C(MAIL) or C(RCPT).
-    - A code of 0 means that there was no answer, and the text why.
+    - A code of 0 means that there was no answer, and the text says why.
   returned: always
   type: list
   elements: dict
@@ -99,28 +103,36 @@ PAUSE = 1  # seconds
 TROUBLE = (0, 421, 451)
 
 
-def ask(host: str, port: int, helo: str, sender: str, recipients: Sequence[str]) -> tuple[str, list[tuple[int, str]]]:
-    """The greeting, and for each recipient (code, text) of the reply that decided; code 0 and why where none came."""
+def ask(server: str, port: int, helo: str, sender: str, recipients: Sequence[str]) -> tuple[str, list[tuple[int, str]]]:
+    """The greeting, and for each recipient (code, text) of the reply that decided; code 0 and why where none came.
+
+    server: a name or an address, or the path of a unix socket, where LMTP is spoken.
+    """
     greeting = ""
+    kind = smtplib.LMTP if server.startswith("/") else smtplib.SMTP
+    client = kind(local_hostname=helo)
+    client.timeout = TIMEOUT
     try:
-        with smtplib.SMTP(local_hostname=helo, timeout=TIMEOUT) as client:
-            code, said = client.connect(host, port)
-            if code != 220:
-                return greeting, [(code, _text(said))] * len(recipients)
-            greeting = _text(said)
-            code, said = client.ehlo()
-            if code != 250:
-                return greeting, [(code, _text(said))] * len(recipients)
-            replies = []
-            for recipient in recipients:
-                code, said = client.mail(sender)
-                if code == 250:
-                    code, said = client.rcpt(recipient)
-                replies.append((code, _text(said)))
-                client.rset()
-            return greeting, replies
+        code, said = client.connect(server, port)
+        if code != 220:
+            return greeting, [(code, _text(said))] * len(recipients)
+        greeting = _text(said)
+        code, said = client.ehlo()
+        if code != 250:
+            return greeting, [(code, _text(said))] * len(recipients)
+        replies = []
+        for recipient in recipients:
+            code, said = client.mail(sender)
+            if code == 250:
+                code, said = client.rcpt(recipient)
+            replies.append((code, _text(said)))
+            client.rset()
+        client.quit()
     except (OSError, smtplib.SMTPException) as error:
         return greeting, [(0, str(error))] * len(recipients)
+    finally:
+        client.close()
+    return greeting, replies
 
 
 def _text(said: bytes) -> str:
@@ -130,19 +142,23 @@ def _text(said: bytes) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "host": {"type": "str", "required": True},
+            "host": {"type": "str"},
+            "path": {"type": "path"},
             "port": {"type": "int", "default": 25},
             "helo": {"type": "str", "default": "localhost"},
             "sender": {"type": "str", "default": ""},
-            "recipients": {"type": "list", "elements": "str", "required": True},
+            "recipients": {"type": "list", "elements": "str", "default": []},
             "wait": {"type": "int", "default": 0},
         },
+        mutually_exclusive=[("host", "path")],
+        required_one_of=[("host", "path")],
         supports_check_mode=True,
     )
-    wanted: dict[str, Any] = {name: module.params[name] for name in ("host", "port", "helo", "sender", "recipients")}
+    wanted: dict[str, Any] = {name: module.params[name] for name in ("port", "helo", "sender", "recipients")}
+    wanted["server"] = module.params["path"] or module.params["host"]
     end = time.monotonic() + module.params["wait"]
     greeting, replies = ask(**wanted)
-    while any(code in TROUBLE for code, _said in replies) and time.monotonic() < end:
+    while (not greeting or any(code in TROUBLE for code, _said in replies)) and time.monotonic() < end:
         time.sleep(PAUSE)
         greeting, replies = ask(**wanted)
     told = [

@@ -75,7 +75,7 @@ def log() -> Iterator[str]:
         yield f"{head}postfix/smtpd[11]: disconnect from {client} ehlo=2 starttls=1 mail=1 rcpt=1 data=1 commands=6"
         yield f"{head}postfix/lmtp[16]: Verified TLS connection established to store.example.org[10.8.0.31]:24: {tls}"
         yield (
-            f"{head}postfix/lmtp[16]: {queue_id}: to=<{recipient}>, relay=store.example.org[10.8.0.31]:24, delay=0.3, "
+            f"{head}postfix/lmtp[16]: {queue_id}: to=<{recipient}>, relay=mx1[/run/gatehouse-lmtp/store], delay=0.3, "
             f"delays=0.1/0/0.1/0.1, dsn=2.0.0, status=sent (250 2.0.0 <{recipient}> a1b2 Saved)"
         )
         yield f"{head}postfix/qmgr[15]: {queue_id}: removed"

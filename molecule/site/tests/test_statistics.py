@@ -146,7 +146,7 @@ def handed_over(when, number, sender="carol@sender.example", client="out.example
     return (
         f"{head}/smtpd[1]: {queue_id}: client={client}\n"
         f"{head}/qmgr[3]: {queue_id}: from=<{sender}>, size=1000, nrcpt=1 (queue active)\n"
-        f"{head}/lmtp[4]: {queue_id}: to=<alice@example.org>, relay=10.8.0.31[10.8.0.31]:24, delay=0.2, "
+        f"{head}/lmtp[4]: {queue_id}: to=<alice@example.org>, relay=mx1[/run/gatehouse-lmtp/store], delay=0.2, "
         "delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Saved)\n"
         f"{head}/qmgr[3]: {queue_id}: removed\n"
     )

@@ -60,6 +60,7 @@ UNROUTED = {
 }
 _UNROUTED = [(ipaddress.ip_network(network), use) for network, use in UNROUTED.items()]
 WIDEST = {4: 16, 6: 48}  # shortest prefix of a VPN network, bits
+LONGEST_STORE = 80  # characters; the path of a socket has at most 107 octets (unix(7)), the folder's with it
 
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -243,6 +244,10 @@ def _host(own: Values, host: str, group: Group, vpn: Sequence[IPNetwork], unrout
     me["retiring"] = False
     me["name"] = inventory.domain_name(own.at("mail_name"), own.get("mail_name", host))
     me["short"] = me["name"].partition(".")[0]
+    if not group.exchanger and len(me["name"]) > LONGEST_STORE:
+        own.at("mail_name").refuse(
+            me["name"], f"has {len(me['name'])} characters, and names a socket", f"write at most {LONGEST_STORE}"
+        )
     for version in (4, 6):
         key = f"mail_ipv{version}"
         if key in own:

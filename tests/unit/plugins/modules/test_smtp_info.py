@@ -51,6 +51,32 @@ def asked(port: int) -> tuple[str, list[tuple[int, str]]]:
     return smtp_info.ask("127.0.0.1", port, "localhost", "", BOTH)
 
 
+def test_lmtp_is_spoken_by_a_socket(tmp_path):
+    path, heard = str(tmp_path / "lmtp"), []
+
+    def serve() -> None:
+        client, _address = listener.accept()
+        with client, client.makefile("rb") as lines:
+            client.sendall(b"220 store.example.org LMTP\r\n")
+            for line in lines:
+                heard.append(line.decode().split()[0].upper())
+                client.sendall(b"250 ok\r\n" if heard[-1] != "QUIT" else b"421 4.3.2 in a hurry\r\n")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert smtp_info.ask(path, 25, "localhost", "", []) == ("store.example.org LMTP", [])
+        thread.join(10)
+    assert heard == ["LHLO", "QUIT"]
+
+
+def test_a_server_in_a_hurry_has_answered():
+    with server(QUIT="421 4.3.2 closing") as (port, _heard):
+        assert [code for code, _text in asked(port)[1]] == [250, 550]
+
+
 def test_somebody_is_taken_and_nobody_is_refused_and_nothing_is_sent():
     with server() as (port, heard):
         greeting, replies = asked(port)

@@ -17,7 +17,8 @@ ACCEPTED = [
     f"{HEAD}/qmgr[3]: 4dFx2B1zXyz3: from=<carol@sender.example>, size=1234, nrcpt=1 (queue active)",
 ]
 DELIVERED = (
-    f"{HEAD}/lmtp[4]: 4dFx2B1zXyz3: to=<alice@example.org>, relay=10.8.0.31[10.8.0.31]:24, delay=0.2, delays=0/0/0/0, "
+    f"{HEAD}/lmtp[4]: 4dFx2B1zXyz3: to=<alice@example.org>, relay="
+    "mx1.example.org[/run/gatehouse-lmtp/store.example.org], delay=0.2, delays=0/0/0/0, "
     "dsn=2.0.0, status=sent (250 2.0.0 <alice@example.org> abc Saved)"
 )
 REMOVED = f"{HEAD}/qmgr[3]: 4dFx2B1zXyz3: removed"
@@ -33,7 +34,8 @@ def read(*lines, now=NOW):
 
 def test_a_message_is_one_line_when_it_is_handed_over():
     assert read(*ACCEPTED, DELIVERED, REMOVED) == [
-        "carol@sender.example alice@example.org out.example[198.51.100.66] 10.8.0.31[10.8.0.31]:24 SMTP - 250 1234"
+        "carol@sender.example alice@example.org out.example[198.51.100.66] "
+        "mx1.example.org[/run/gatehouse-lmtp/store.example.org] SMTP - 250 1234"
     ]
 
 

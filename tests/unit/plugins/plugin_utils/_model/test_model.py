@@ -711,6 +711,15 @@ def test_a_store_has_no_preference():
     assert problem.startswith("host store.example.org: mail_preference: 10 is for gateways only")
 
 
+def test_a_mail_host_s_name_fits_into_the_path_of_a_socket():
+    names = ["a" * 40 + "." + "b" * 27 + ".example.org", "a" * 40 + "." + "b" * 28 + ".example.org"]
+    assert [len(name) for name in names] == [80, 81]
+    _model.build(*inventory({"store.example.org": {"mail_name": names[0]}}))
+    (problem,) = problems_of({"store.example.org": {"mail_name": names[1]}})
+    assert problem.startswith("host store.example.org: mail_name: ")
+    assert problem.endswith("has 81 characters, and names a socket; write at most 80")
+
+
 def test_a_gateway_that_retires_differs_in_that_alone():
     stays, retires = (
         _model.build(*inventory({"mx2.example.org": {"mail_retiring": is_so}})) for is_so in (False, True)
