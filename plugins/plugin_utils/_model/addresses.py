@@ -96,6 +96,14 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
+    """The part `stored_mailboxes` of one host's model: those of its own domains, lest it take mail for another's."""
+    here = {domain["name"] for domain in site["domains"] if domain["lmtp"]["name"] == me["name"]}
+    return {
+        "stored_mailboxes": [mailbox for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here],
+    }
+
+
 def address_or_domain(at: Place, value: object, domains: Mapping[str, Any]) -> str:
     """An address of one of these domains, or "@" and one of them for all of its addresses, in lower case."""
     sender = inventory.address_or_domain(at, value)

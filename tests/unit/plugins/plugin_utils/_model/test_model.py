@@ -1128,6 +1128,7 @@ def test_the_lab_in_whole():
             "exempt": ["10.99.0.0/24", *mx2_networks],
             "listen": smtp,
             "jails": [{"name": "gatehouse-smtp", "port": 25}],
+            "stored_mailboxes": [],
             **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
@@ -1141,6 +1142,7 @@ def test_the_lab_in_whole():
             "exempt": ["10.99.0.0/24", *mx1_networks],
             "listen": smtp,
             "jails": [{"name": "gatehouse-smtp", "port": 25}],
+            "stored_mailboxes": [],
             **off,
             "tls": tls("public-ecdsa", "public-rsa"),
         },
@@ -1154,6 +1156,7 @@ def test_the_lab_in_whole():
             "exempt": ["10.99.0.0/24", mx1_networks[0], mx2_networks[0], mx1_networks[1]],
             "listen": dovecot,
             "jails": [{"name": "gatehouse-imap", "port": 993}],
+            "stored_mailboxes": ["alice@example.org", "bob@example.org"],
             "reserved_ports": [60000],
             "selinux_ports_absent": [],
             "absent": [],
@@ -1210,6 +1213,9 @@ def test_a_rich_site_in_its_parts():
         ("example.org", "store2.example.org", "10.99.0.32", 32768, "/run/gatehouse-lmtp/store2.example.org"),
         ("quiet.example", "store2.example.org", "10.99.0.32", 32768, "/run/gatehouse-lmtp/store2.example.org"),
     ]
+    assert store["stored_mailboxes"] == [name for name in store["mailboxes"] if not name.endswith("@example.net")]
+    assert {name for model in models.values() for name in model["stored_mailboxes"]} == set(store["mailboxes"])
+    assert models["mx1.example.org"]["stored_mailboxes"] == []
     assert store["aliases"] == {
         "abuse@example.net": ["alice@example.org"],
         "abuse@example.org": ["alice@example.org"],
