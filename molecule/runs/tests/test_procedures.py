@@ -555,7 +555,7 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
         (said,) = page.on([gateway], "postqueue -p")
         assert BOB in said
         assert "lost connection" in said
-        (said,) = page.on([gateway], "grep stunnel")
+        (said,) = page.on([gateway], "grep 'stunnel")
         assert "Connection refused" in said
         (said,) = page.on([gateway], "qshape deferred")
         assert "example.org" in said
