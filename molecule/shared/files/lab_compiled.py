@@ -2,7 +2,8 @@
 
 Ansible sends a module, and all of Ansible that it imports, as sources in a zip, which Python compiles anew for each
 task: a third of what a task takes on the host. What is compiled is kept by the digest of its source, so the same source
-gives the same code, and any other is compiled as ever. lab_compiled.pth beside this file has each Python import it.
+gives the same code, and any other is compiled as ever. lab_compiled.pth beside this file has each Python import it,
+and leave no file on the host by that.
 """
 
 import hashlib
