@@ -45,7 +45,7 @@ def openssl(host, store, *arguments):
 def test_lmtp_is_verified_tls(mail, gateway, lab, wait):
     mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
     for host, said in (
-        (gateway, f"CN={lab.store.name}"),
+        (gateway, f"Certificate accepted at depth=0: CN={lab.store.name}"),
         (lab.store, f"Connect from {gateway.mail_vpn_address}"),
     ):
         wait(lambda here=host, line=said: line in here.mail_log(), 10, said)

@@ -25,8 +25,10 @@ SAYS = {
 
 
 @contextlib.contextmanager
-def server(**otherwise: str) -> Iterator[tuple[int, list[str]]]:
-    """(port, the lines that it hears) of one that serves one connection; otherwise: {verb: reply}."""
+def server(path: str = "", **otherwise: str) -> Iterator[tuple[int, list[str]]]:
+    """(port, the lines that it hears) of one that serves one connection; otherwise: {verb: reply}.
+
+    path: of a unix socket, in place of the port."""
     says = {**SAYS, **{"" if verb == "greeting" else verb: reply for verb, reply in otherwise.items()}}
     heard: list[str] = []
 
@@ -39,10 +41,12 @@ def server(**otherwise: str) -> Iterator[tuple[int, list[str]]]:
                 verb = next(verb for verb in says if verb and heard[-1].upper().startswith(verb.upper()))
                 client.sendall(f"{says[verb]}\r\n".encode())
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as listener:
+        listener.bind(path or ("127.0.0.1", 0))
+        listener.listen()
         thread = threading.Thread(target=serve)
         thread.start()
-        yield listener.getsockname()[1], heard
+        yield 0 if path else listener.getsockname()[1], heard
         thread.join(10)
         assert not thread.is_alive()
 
@@ -52,24 +56,11 @@ def asked(port: int) -> tuple[str, list[tuple[int, str]]]:
 
 
 def test_lmtp_is_spoken_by_a_socket(tmp_path):
-    path, heard = str(tmp_path / "lmtp"), []
-
-    def serve() -> None:
-        client, _address = listener.accept()
-        with client, client.makefile("rb") as lines:
-            client.sendall(b"220 store.example.org LMTP\r\n")
-            for line in lines:
-                heard.append(line.decode().split()[0].upper())
-                client.sendall(b"250 ok\r\n" if heard[-1] != "QUIT" else b"421 4.3.2 in a hurry\r\n")
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        thread = threading.Thread(target=serve)
-        thread.start()
+    path = str(tmp_path / "lmtp")
+    says = {"greeting": "220 store.example.org LMTP", "LHLO": "250 ok", "QUIT": "421 4.3.2 in a hurry"}
+    with server(path, **says) as (_port, heard):
         assert smtp_info.ask(path, 25, "localhost", "", []) == ("store.example.org LMTP", [])
-        thread.join(10)
-    assert heard == ["LHLO", "QUIT"]
+    assert [line.split()[0].upper() for line in heard] == ["LHLO", "QUIT"]
 
 
 def test_a_server_in_a_hurry_has_answered():
