@@ -111,6 +111,14 @@ def test_tasks_know_no_platform_by_name(role):
         assert "set_fact" not in text
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_who_teaches_selinux_installs_what_it_takes(role):
+    """Role platform does, too, but a role may be used alone."""
+    text = "".join(path.read_text() for path in role.glob("tasks/*.yml"))
+    packages = read(role / "vars/redhat.yml").get(f"__{role.name}_packages", []) if "semanage:" in text else []
+    assert ("policycoreutils-python-utils" in packages) == ("semanage:" in text)
+
+
 CONTROLLER = ("localhost", "127.0.0.1", "::1")
 
 
