@@ -53,7 +53,7 @@ ORDER = {
     "loads": [{"octets": 4096, "messages": 1000}, {"octets": 102400, "messages": 600}],
     "targets": TARGETS,
     "milters": ["opendkim", "gatehouse-dmarc", "opendmarc", "clamav-milter", "clamav-daemon", "postgrey", "rspamd"],
-    "tunnel": ["gatehouse-lmtp-", "bench-stunnel"],  # on both sides
+    "tunnel": ["gatehouse-lmtp"],  # on both sides
 }
 # Times bare Postfix, in seconds and in processor; what is not here is told and not judged.
 ALLOWED = {"unjudged": 2, "full": 3.6, "gateway": 4.2}

@@ -46,7 +46,7 @@ BREAKAGE = {
     ),
     "a key made readable": ("store", "chmod 644 /etc/pki/gatehouse/private.key", ["Make the host's keys"]),
     "resolv.conf rewritten": ("store", "echo nameserver 192.0.2.53 > /etc/resolv.conf", ["Write resolv.conf"]),
-    "stunnel stopped": ("store", "systemctl stop stunnel@lmtp", ["Start Dovecot and stunnel"]),
+    "stunnel stopped": ("store", "systemctl stop gatehouse-lmtp.socket", ["Listen for the gateways"]),
     "the way to the mail host stopped": (
         "gateway",
         "systemctl stop gatehouse-lmtp-store.example.org.socket",

@@ -60,6 +60,13 @@ def hung(where: str, unit: str, reply: str, soon: float = 5) -> Fault:
     return Fault(where, f"systemctl kill --signal=STOP {unit}", mended, reply, soon, once=False)
 
 
+def each_second(signal: str, units: str) -> Fault:
+    """Of units that are there for a connection alone."""
+    again = f"while sleep 1; do systemctl kill --signal={signal} '{units}'; done"
+    mended = f"systemctl stop fault && systemctl stop '{units}'"
+    return Fault("store", f'systemd-run --quiet --unit=fault sh -c "{again}"', mended, ACCEPTED, once=False)
+
+
 def run_site(lab, _hosts):
     results = lab.playbook("playbooks/site.yml", "--tags", "postfix", "--limit", "mail_gateways")
     assert not [result for result in results if result.get("failed")]
@@ -112,9 +119,9 @@ FAULTS = {
     "clamd killed": killed("gateways", CLAMD, f"{UNJUDGED}|{ACCEPTED}"),
     "clamd hangs": hung("gateways", CLAMD, UNJUDGED, soon=20),
     "Postfix killed": killed("gateways", "postfix*", f"ConnectionRefusedError|{ACCEPTED}"),
-    "stunnel stopped": stopped("store", "stunnel@lmtp", ACCEPTED),
-    "stunnel killed": killed("store", "stunnel@lmtp", ACCEPTED),
-    "stunnel hangs": hung("store", "stunnel@lmtp", ACCEPTED),
+    "stunnel's socket stopped": stopped("store", "gatehouse-lmtp.socket", ACCEPTED),
+    "stunnels killed": each_second("KILL", "gatehouse-lmtp@*"),
+    "stunnels hang": each_second("STOP", "gatehouse-lmtp@*"),
     "Dovecot stopped": stopped("store", "dovecot", ACCEPTED),
     "Dovecot killed": killed("store", "dovecot", ACCEPTED),
     "Dovecot hangs": hung("store", "dovecot", ACCEPTED),

@@ -232,7 +232,7 @@ def test_a_mailbox_goes(lab, mail, wait, inventory, procedure, mailboxes_as_befo
     """Two mails wait for it; one of them is given to somebody else, the other is deleted."""
     gateway, store = lab.gateways[0], lab.store
     before = set(mail.bounced())
-    store.out("systemctl", "stop", "stunnel@lmtp")
+    store.out("systemctl", "stop", "gatehouse-lmtp.socket", "gatehouse-lmtp@*")
     ids = [mail.send(gateway.mail_ipv4, BOB) for _number in range(2)]
     wait(lambda: all(queued_for(gateway, BOB).values()) and len(queued_for(gateway, BOB)) == 2, 60, "two mails queued")
     with inventory.edit() as variables:
@@ -530,7 +530,7 @@ def test_a_domain_moves_to_another_mail_host(
             with inventory.edit() as variables:
                 variables["mail_domains"][0]["store"] = old.name
             page.play("site")
-            page.on([old], "systemctl stop stunnel@lmtp dovecot")
+            page.on([old], "systemctl stop gatehouse-lmtp.socket dovecot")
             page.on_controller("ssh")
             with inventory.edit() as variables:
                 variables["mail_domains"][0]["store"] = name
@@ -548,7 +548,7 @@ def test_a_domain_moves_to_another_mail_host(
 
 def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
     gateway, store = lab["mx2.example.org"], lab.store  # Debian has qshape with Postfix
-    store.out("systemctl", "stop", "stunnel@lmtp")
+    store.out("systemctl", "stop", "gatehouse-lmtp.socket", "gatehouse-lmtp@*")
     number = mail.send(gateway.mail_ipv4, BOB)
     wait(lambda: any(queued_for(gateway, BOB).values()), 60, "a first try")
     with procedure("The mail host is away") as page:
@@ -562,7 +562,7 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
         (page.names["QUEUE_ID"],) = queued_for(gateway, BOB)
         (said,) = page.on([gateway], "postcat -q")
         assert number in said
-        store.out("systemctl", "start", "stunnel@lmtp")
+        store.out("systemctl", "start", "gatehouse-lmtp.socket")
         page.on([gateway], "postqueue -f")
         mail.wait_for(BOB, number)
         (said,) = page.on([gateway], "grep -E")
@@ -578,7 +578,8 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
         places = [f"{store.mail_vpn_address}:24", f"{store.mail_vpn_address}:993", "127.0.0.1:24"]
         assert [place for place in places if not re.search(rf"{re.escape(place)}\s", said)] == []
         assert re.search(r"^vpn.*\n +interfaces: vpn0", page.on([store], "firewall-cmd")[0], re.MULTILINE)
-        page.on([store], "journalctl -u stunnel@lmtp")
+        (said,) = page.on([store], "grep 'stunnel")
+        assert f"CN={gateway.name}" in said
         assert "/alice" in page.on([store], "doveadm user")[0]
 
 

@@ -47,7 +47,7 @@ def test_nothing_is_lost_when_the_first_gateway_dies_in_the_middle(lab, mail, wa
 
 def test_mail_waits_for_the_mail_host(lab, mail, wait):
     store = lab.store
-    store.out("systemctl", "stop", "stunnel@lmtp", "dovecot")
+    store.out("systemctl", "stop", "gatehouse-lmtp.socket", "dovecot")
     try:
         ids = [
             message_id
@@ -57,7 +57,7 @@ def test_mail_waits_for_the_mail_host(lab, mail, wait):
         for gateway in lab.gateways:
             wait(lambda here=gateway: len(here.queue()) == HUNDRED // 2, 30, "50 messages in the queue")
     finally:
-        store.out("systemctl", "start", "dovecot", "stunnel@lmtp")
+        store.out("systemctl", "start", "dovecot", "gatehouse-lmtp.socket")
     wait(lambda: all_arrived(mail, ids, lab.gateways), 90, "100 messages after the mail host's return")
     assert set(mail.arrived(ids).values()) == {1}
     assert mail.bounced() == []

@@ -58,7 +58,7 @@ def test_ca_key_stays_on_the_controller(lab, state):
 
 
 def test_units_are_up_and_start_at_boot(lab):
-    for host, units in [(lab.store, ["dovecot", "stunnel@lmtp"]), *((g, ["postfix"]) for g in lab.gateways)]:
+    for host, units in [(lab.store, ["dovecot", "gatehouse-lmtp.socket"]), *((g, ["postfix"]) for g in lab.gateways)]:
         for unit in [*units, "firewalld", "unbound", "rsyslog"]:
             assert host.out("systemctl", "is-active", unit).strip() == "active", (host.name, unit)
             assert host.out("systemctl", "is-enabled", unit).strip() == "enabled", (host.name, unit)

@@ -12,7 +12,7 @@ import yaml
 pytest.importorskip("ansible")
 
 ROOT = Path(__file__).parents[3]
-LOADED = ["Check Postfix", "Reload Postfix", "Reload Dovecot", "Restart stunnel"]
+LOADED = ["Check Postfix", "Reload Postfix", "Reload Dovecot"]
 
 
 def handlers(role, marker):
