@@ -1,3 +1,3 @@
 """What the scenarios' tests share is in tests/lab/."""
 
-pytest_plugins = ["lab.hosts", "lab.mail", "lab.signatures", "lab.modules"]
+pytest_plugins = ["lab.hosts", "lab.inventory", "lab.mail", "lab.signatures", "lab.modules"]

@@ -1,0 +1,85 @@
+"""Two mail hosts: what is away on one of them holds up nobody's mail on the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import time
+
+import pytest
+from lab.inventory import Inventory
+
+OTHER, CAROL, BOB = "store2.example.org", "carol@two.example", "bob@example.org"
+COUNT = 10  # messages for each mail host by each gateway, every ten seconds: no more than a stranger may send
+AWAY = 45  # seconds, so that several deliveries are tried
+SOON = 10  # seconds in which a message is there that nothing holds up
+RECOVERY = 60
+
+
+def podman(*command):
+    subprocess.run(["podman", *command], check=True, capture_output=True, timeout=60)
+
+
+# name: what makes a mail host be away, and what brings it back.
+ABSENCES = {
+    "dead": (
+        lambda host: host.out("systemctl", "stop", "gatehouse-lmtp.socket", "gatehouse-lmtp@*", "dovecot"),
+        lambda host: host.out("systemctl", "start", "dovecot", "gatehouse-lmtp.socket"),
+    ),
+    "frozen": (lambda host: podman("pause", host.container), lambda host: podman("unpause", host.container)),
+    "black-holed": (
+        lambda host: host.out("firewall-cmd", "--zone=drop", "--change-interface=vpn0"),
+        lambda host: host.out("firewall-cmd", "--zone=vpn", "--change-interface=vpn0"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def other(lab, mail, state, tmp_path_factory):
+    """The mailboxes of a second mail host, which has a domain and a mailbox of its own."""
+    own = {
+        "mail_vpn_address": "{{ lab_vpn4 }}.32", "lab_address4": "{{ lab_internet4 }}.32",
+        "lab_address6": "{{ lab_internet6 }}::32", "lab_container": "store2", "lab_image": "debian12",
+    }  # fmt: skip
+    inventory = Inventory(tmp_path_factory.mktemp("two") / "mysite", state)
+    with inventory.edit() as variables:
+        variables["mail_domains"][0]["store"] = lab.store.name
+        variables["mail_domains"].append({"name": "two.example", "store": OTHER})
+        variables["mail_mailboxes"].append(CAROL)
+    with inventory.edit("group_vars/all/vault.yml") as secrets:
+        secrets["vault_mail_password_hashes"][CAROL] = secrets["vault_mail_password_hashes"][BOB]
+    with inventory.new_host(lab, "mail_stores", OTHER, own) as host:
+        results = lab.playbook("playbooks/site.yml", inventory=inventory.folder)
+        assert [result for result in results if result.get("failed")] == []
+        groups = {**lab.groups, "mail_stores": [OTHER]}
+        yield dataclasses.replace(mail, lab=type(lab)({**lab.hosts, OTHER: host}, groups))
+    results = lab.playbook("playbooks/site.yml")
+    assert [result for result in results if result.get("failed")] == []
+
+
+@pytest.mark.parametrize("name", ABSENCES)
+@pytest.mark.stress
+def test_a_mail_host_that_is_away_holds_up_its_own_mail_alone(lab, mail, other, wait, name):
+    """Mail of the other is there at once; its own is, soon after it is back."""
+
+    def arrives(ids, mailboxes, mailbox, seconds):
+        wait(lambda: all(mailboxes.arrived(ids, mailbox).values()), seconds, f"{len(ids)} messages for {mailbox}")
+        return set(mailboxes.arrived(ids, mailbox).values())
+
+    away, back = ABSENCES[name]
+    late, started = [], time.monotonic()
+    away(other.lab.store)
+    try:
+        while time.monotonic() < started + AWAY:
+            for gateway in lab.gateways:
+                late += mail.send_many(COUNT, gateway.mail_ipv4, CAROL)
+                assert arrives(mail.send_many(COUNT, gateway.mail_ipv4, BOB), mail, BOB, SOON) == {1}
+            time.sleep(10)
+    finally:
+        back(other.lab.store)
+    started = time.monotonic()
+    often = arrives(late, other, CAROL, RECOVERY)
+    print(f"{name}: {len(late)} messages within {time.monotonic() - started:.0f} s")
+    # A delivery that is cut off before its last reply may be done twice (RFC 5321, 6.1).
+    assert often == {1} or name == "frozen"
+    assert mail.bounced() == []

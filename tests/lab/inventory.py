@@ -1,0 +1,57 @@
+"""A copy of the lab's inventory that a test may edit, and hosts that stand in it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .hosts import ROOT, Host, Lab
+
+
+class Inventory:
+    """It goes on with the lab's state."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.folder, self.state = folder, state
+        shutil.copytree(ROOT / "inventories/lab", folder)
+        # After lab.yml in the order of the alphabet, so it counts.
+        (folder / "group_vars/all/state.yml").write_text(json.dumps({"lab_state": str(state)}))
+
+    @contextlib.contextmanager
+    def edit(self, name: str = "group_vars/all/mail.yml") -> Iterator[Any]:
+        file = self.folder / name
+        content = yaml.safe_load(file.read_text())
+        yield content
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    @contextlib.contextmanager
+    def hosts(self, group: str) -> Iterator[Any]:
+        with self.edit("hosts.yml") as content:
+            yield content["all"]["children"][group]["hosts"]
+
+    @contextlib.contextmanager
+    def new_host(self, lab: Lab, group: str, name: str, variables: dict[str, Any]) -> Iterator[Host]:
+        """One line more in a group, and its container, which goes at the end."""
+        with self.hosts(group) as hosts:
+            hosts[name] = variables
+        create = lab.playbook("molecule/shared/create.yml", inventory=self.folder)
+        assert [result for result in create if result.get("failed")] == []
+        host = Host(name, json.loads((self.state / "lab.json").read_text())["hosts"][name])
+        try:
+            yield host
+        finally:
+            subprocess.run(["podman", "rm", "--force", "--time=0", host.container], check=True, timeout=60)
+            lab.playbook("molecule/shared/create.yml")
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, state: Path) -> Inventory:
+    return Inventory(tmp_path / "mysite", state)
