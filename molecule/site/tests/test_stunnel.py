@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 
 import pytest
@@ -40,10 +41,9 @@ with socket.create_server(("127.0.0.1", 2424)) as server:
         pass
     print(heard.hex(), "end")
 """
-# A delivery with a change of the host in its middle: what a new connection says then, and how the delivery ends.
+# Half a delivery, and the rest when the file is gone; what a new connection says then, and how the delivery ends.
 HALF = f"""
-import json, socket, subprocess, sys
-order = json.load(sys.stdin)
+import json, os, socket, sys, time
 def tunnel():
     here = socket.socket(socket.AF_UNIX)
     here.settimeout(20)
@@ -58,8 +58,10 @@ here, heard = tunnel()
 heard.readline()
 for line in ("LHLO mx.example.org", "MAIL FROM:<carol@sender.example>", "RCPT TO:<{BOB}>", "DATA"):
     say(here, heard, line)
-here.sendall(("Message-ID: " + order["id"] + "\\r\\n\\r\\nhel").encode())
-subprocess.run(order["change"], shell=True, check=True)
+here.sendall(("Message-ID: " + sys.argv[1] + "\\r\\n\\r\\nhel").encode())
+open("/run/half", "w").close()
+while os.path.exists("/run/half"):
+    time.sleep(0.1)
 new = tunnel()[1].readline().decode()
 print(json.dumps([new, say(here, heard, "lo\\r\\n.")]))
 """
@@ -141,16 +143,23 @@ def test_mail_waits_where_the_other_side_is_not_the_mail_host(gateway, mail, wai
     assert mail.bounced() == []
 
 
-def test_what_changes_holds_from_the_next_connection_on_and_ends_none(gateway, mail):
+@pytest.mark.parametrize("side", ["gateway", "mail host"])
+def test_what_changes_holds_from_the_next_connection_on_and_ends_none(lab, gateway, mail, wait, side):
     """A certificate that goes, and a socket that is made anew, in the middle of a delivery."""
+    changed, unit = {"gateway": (gateway, UNIT), "mail host": (lab.store, "gatehouse-lmtp.socket")}[side]
     certificate = "/etc/pki/gatehouse/private.crt"
     number = mail.new_id()
-    change = f"mv {certificate} {certificate}.away && systemctl restart {UNIT}"
-    try:
-        order = json.dumps({"id": number, "change": change})
-        new, end = json.loads(gateway.out("python3", "-c", HALF, given=order).splitlines()[-1])
-    finally:
-        gateway.out("mv", f"{certificate}.away", certificate)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        half = pool.submit(gateway.out, "python3", "-c", HALF, number)
+        try:
+            wait(lambda: gateway.run("test", "-e", "/run/half", check=False).returncode == 0, 20, "half a message")
+            changed.out("mv", certificate, f"{certificate}.away")
+            changed.out("systemctl", "restart", unit)
+            gateway.out("rm", "/run/half")
+            new, end = json.loads(half.result().splitlines()[-1])
+        finally:
+            gateway.out("rm", "-f", "/run/half")
+            changed.out("mv", f"{certificate}.away", certificate)
     assert new == ""
     assert end.startswith("250 ")
     assert mail.arrived([number]) == {number: 1}
