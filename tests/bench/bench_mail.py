@@ -63,12 +63,14 @@ JUDGE = 1.15  # times the full chain with opendmarc, in seconds
 
 def set_up(host: throwaway.Host) -> None:
     with tempfile.TemporaryDirectory() as ca:
-        subprocess.run(
-            ["ansible-playbook", "-i", f"{host.container},", "-c", "containers.podman.podman",
-             "-e", f"certificate_ca_directory={ca}", BENCH / "gateway.yml"],
+        command = ["ansible-playbook", "-i", f"{host.container},", "-c", "containers.podman.podman"]
+        result = subprocess.run(
+            [*command, "-e", f"certificate_ca_directory={ca}", BENCH / "gateway.yml"],
             env={**os.environ, "ANSIBLE_CONFIG": str(throwaway.ROOT / "ansible.cfg")},
-            check=True, stdout=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
+    if result.returncode:
+        raise RuntimeError((result.stdout + result.stderr)[-4000:])
 
 
 def memory(host: throwaway.Host) -> int:
