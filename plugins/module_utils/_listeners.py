@@ -4,21 +4,24 @@
 
 """Who listens at the ports of a host, and who of them is in the way of somebody else. No I/O and no Ansible.
 
-Sources: ss(8) of iproute2 5 and 6, with ``-H -l -n -t -u -p``; cgroups(7) for ``/proc/PID/cgroup``; systemd.unit(5).
+Sources: ss(8) of iproute2 5 and 6, with ``-H -l -n -t -u -p``; cgroups(7) for ``/proc/PID/cgroup``; systemd.unit(5);
+systemctl(1) for ``list-sockets``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Optional, Union
 
 Address = Optional[Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]
 _USER = re.compile(r'\("(?P<name>.*?)",pid=(?P<pid>\d+)')
 _UNITS = (".service", ".socket", ".scope")
+SYSTEMD = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,17 @@ def unit_of(cgroup: str) -> str:
     return ""
 
 
+def socket_units(said: str) -> dict[tuple[Address, int], str]:
+    """{(address, port): unit} of the sockets at which systemd itself listens, from ``systemctl list-sockets``."""
+    found = {}
+    for line in said.splitlines():
+        where, *cells = line.split()
+        address, _colon, port = where.rpartition(":")
+        with contextlib.suppress(ValueError):  # a path, a name, a vsock
+            found[address_of(address), int(port)] = next(cell for cell in cells if cell.endswith(".socket"))
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
     """Where a daemon of ours is to listen."""
@@ -87,21 +101,25 @@ def foreign(
     places: Iterable[Place],
     found: Iterable[Listener],
     unit: Callable[[int], str],
+    sockets: Mapping[tuple[Address, int], str],
     ours: list[str],
     replaced: list[str],
     active: bool,
 ) -> list[str]:
     """Who is in the way, in words.
 
-    unit: the unit of a process, by its id. ours: patterns (fnmatch) of units that may be there. replaced: patterns of
-    units that may be there on loopback, since a package of ours takes their place. active: whether one of either is; it
-    is held for the listener of whom nothing is said.
+    unit: the unit of a process, by its id. sockets: the units at whose addresses systemd listens. ours: patterns
+    (fnmatch) of units that may be there. replaced: patterns of units that may be there on loopback, since a package of
+    ours takes their place. active: whether one of either is; it is held for the listener of whom nothing is said.
     """
     found = list(found)
     said = {}
     for place in places:
         for listener in filter(place.taken_by, found):
-            units = {unit(pid) for _name, pid in listener.processes}
+            units = {
+                sockets.get((listener.address, listener.port), "") if pid == SYSTEMD else unit(pid)
+                for _name, pid in listener.processes
+            }
             local = listener.address is not None and listener.address.is_loopback
             allowed = [*ours, *(replaced if local else [])]
             if active and not listener.processes:

@@ -8,7 +8,8 @@ DOCUMENTATION = r"""
 module: listeners
 short_description: Look whether another program listens where a daemon of yours is to listen
 description:
-  - Asks C(ss) which sockets of the host wait for connections, and systemd's control groups whose they are.
+  - Asks C(ss) which sockets of the host wait for connections, and systemd whose they are, by its control groups and
+    socket units.
   - Nothing is ever done to the host.
 version_added: 0.1.0
 author:
@@ -118,15 +119,12 @@ def main() -> None:
     ours, replaced = params["units"], params["replaced"]
     command = [module.get_bin_path("ss", required=True), "-H", "-l", "-n", "-t", "-u", "-p"]
     found = core.listeners(module.run_command(command, check_rc=True)[1])
-    systemctl = [
-        module.get_bin_path("systemctl", required=True),
-        "list-units",
-        "--no-legend",
-        "--state=active",
-        "--plain",
-    ]
-    active = bool(module.run_command([*systemctl, *ours, *replaced], check_rc=True)[1].strip())
-    module.exit_json(changed=False, foreign=core.foreign(places, found, unit, ours, replaced, active))
+    systemctl = [module.get_bin_path("systemctl", required=True), "--no-legend", "--plain"]
+    sockets = core.socket_units(module.run_command([*systemctl, "list-sockets"], check_rc=True)[1])
+    units = module.run_command([*systemctl, "list-units", "--state=active", *ours, *replaced], check_rc=True)[1]
+    module.exit_json(
+        changed=False, foreign=core.foreign(places, found, unit, sockets, ours, replaced, bool(units.strip()))
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,15 @@ tcp LISTEN 0      64                    0.0.0.0:2049       0.0.0.0:*
 tcp LISTEN 0      20 127.0.0.1:587  0.0.0.0:* users:(("exim4",pid=31,fd=3))
 tcp LISTEN 0      511 *:80  *:* users:(("nginx",pid=41,fd=6))
 tcp LISTEN 0      20 [::1]:587  [::]:* users:(("exim4",pid=31,fd=4))
+tcp LISTEN 0      4096 10.8.0.31:24  0.0.0.0:* users:(("systemd",pid=1,fd=34))
+tcp LISTEN 0      4096 [fd00::31]:24  [::]:* users:(("systemd",pid=1,fd=35))
+"""
+SOCKETS = """
+/run/dbus/system_bus_socket dbus.socket dbus.service
+10.8.0.31:24 ours.socket -
+[fd00::31]:24 theirs.socket theirs@1.service theirs@2.service
+vsock::22 sshd-vsock.socket sshd@.service
+kobject-uevent 1 systemd-udevd-kernel.socket systemd-udevd.service
 """
 UNITS = {
     9: "systemd-resolved.service",
@@ -30,14 +39,20 @@ UNITS = {
 def in_the_way(port, protocol="tcp", address="", ours=("ours.service",), replaced=(), active=False):
     place = core.Place(protocol, core.address_of(address), port)
     found = core.listeners(SS)
-    return core.foreign([place], found, lambda pid: UNITS.get(pid, ""), list(ours), list(replaced), active)
+    sockets = core.socket_units(SOCKETS.strip())
+    return core.foreign([place], found, lambda pid: UNITS.get(pid, ""), sockets, list(ours), list(replaced), active)
 
 
 WAYS = {
-    "nobody": ({"port": 24}, []),
+    "nobody": ({"port": 23}, []),
     "another port": ({"port": 5}, []),
     "another protocol": ({"port": 323}, []),
     "our own": ({"port": 25, "ours": ["postfix*.service"]}, []),
+    "our own socket, at which systemd listens": ({"port": 24, "address": "10.8.0.31", "ours": ["ours.socket"]}, []),
+    "another's socket, at which systemd listens": (
+        {"port": 24, "address": "fd00::31", "ours": ["ours.socket"]},
+        ["tcp port 24 at fd00::31 is taken by systemd (theirs.socket)"],
+    ),
     "another on all addresses": (
         {"port": 25, "address": "192.0.2.1"},
         ["tcp port 25 at all addresses is taken by master, smtpd (postfix.service)"],
