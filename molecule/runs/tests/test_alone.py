@@ -87,7 +87,7 @@ def alone(lab, tmp_path):
     shutil.copy(written / "mail_gateways.yml", inventory / "group_vars/alone.yml")
 
     def run(*arguments: str) -> list[dict[str, Any]]:
-        said = json.dumps({"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "secret"})
+        said = json.dumps({"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "correct horse store"})
         return lab.playbook(*arguments, "--extra-vars", said, inventory=inventory)
 
     def ended() -> None:
