@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -19,7 +20,6 @@ from throwaway import ROOT
 
 LAB = os.environ.get("GH_LAB", "ght")
 SHARED = ROOT / "molecule/shared"
-TICKS = os.sysconf("SC_CLK_TCK")
 # As the lab's own two gateways, one of each family, and one more.
 MORE = {
     f"mx{number}.example.org": {
@@ -32,7 +32,7 @@ WITHOUT = ("--limit", ":".join(["all", *(f"!{name}" for name in MORE)]))
 
 
 class Run(NamedTuple):
-    """A run of site.yml. The processor's seconds are the whole machine's, the hosts' share included."""
+    """A run of site.yml. The processor's seconds are Ansible's and the hosts', whatever else the machine does."""
 
     seconds: float
     processor: float
@@ -49,10 +49,30 @@ def ansible(inventory: Path, *arguments: object, **more: str) -> str:
     return result.stdout
 
 
+def container_seconds(container: str) -> float:
+    """Seconds of the processor that a container has used (cgroups of either version; cpuacct.usage, cpu.stat)."""
+    shown = ["podman", "inspect", "--format", "{{.State.Pid}} {{.Id}}", container]
+    pid, name = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.split()
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _number, controllers, path = line.split(":", 2)
+        folder = path[: path.index(name) + len(name)]
+        if controllers == "cpuacct":
+            return int(Path(f"/sys/fs/cgroup/cpuacct{folder}/cpuacct.usage").read_text()) / 1e9
+        usage = Path(f"/sys/fs/cgroup{folder}/cpu.stat")
+        if not controllers and usage.exists():
+            return int(usage.read_text().split()[1]) / 1e6  # usage_usec
+    raise RuntimeError(f"{container}: no group that counts the processor")
+
+
 def processor_seconds() -> float:
-    """What all processes of the machine have used (/proc/stat: user, nice, system, and interrupts)."""
-    _cpu, user, nice, system, _idle, _iowait, irq, softirq, *_rest = Path("/proc/stat").read_text().split(maxsplit=9)
-    return sum(map(int, (user, nice, system, irq, softirq))) / TICKS
+    """What the containers have used, and Ansible itself."""
+    here = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return here.ru_utime + here.ru_stime + sum(map(container_seconds, containers()))
+
+
+def containers() -> list[str]:
+    said = subprocess.run(["podman", "ps", "--format", "{{.Names}}"], check=True, capture_output=True, text=True).stdout
+    return [name for name in said.split() if name.startswith(f"{LAB}-")]
 
 
 def site(inventory: Path, *arguments: str) -> Run:
@@ -72,8 +92,7 @@ def row(what: str, run: Run, allowed: float) -> None:
 
 
 def main() -> str | int:
-    up = subprocess.run(["podman", "ps", "--format", "{{.Names}}"], check=True, capture_output=True, text=True).stdout
-    if any(name.startswith(f"{LAB}-") for name in up.split()):
+    if containers():
         return f"the lab {LAB} is up: destroy it, or set GH_LAB to another prefix"
     with tempfile.TemporaryDirectory() as folder:
         inventory = Inventory(Path(folder) / "site", ROOT / ".lab" / LAB)
