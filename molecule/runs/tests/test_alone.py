@@ -87,7 +87,9 @@ def alone(lab, tmp_path):
     shutil.copy(written / "mail_gateways.yml", inventory / "group_vars/alone.yml")
 
     def run(*arguments: str) -> list[dict[str, Any]]:
-        said = json.dumps({"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "correct horse store"})
+        said = json.dumps(
+            {"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "correct horse store"}
+        )
         return lab.playbook(*arguments, "--extra-vars", said, inventory=inventory)
 
     def ended() -> None:
@@ -115,7 +117,9 @@ def test_the_example_of_each_role_runs_on_fresh_hosts_and_a_second_time_changes_
     playbook.write_text(json.dumps(example(role)))
     first, second = alone(str(playbook)), alone(str(playbook))
     assert [
-        (result["host"], result["task"], result.get("msg")) for result in first + second if result.get("failed")
+        (result["host"], result["task"], result.get("msg"), result.get("stderr"))
+        for result in first + second
+        if result.get("failed")
     ] == []
     assert {result["host"] for result in first if result.get("changed")} == {"el9.example.net", "debian12.example.net"}
     assert [(result["host"], result["task"]) for result in second if result.get("changed")] == []
