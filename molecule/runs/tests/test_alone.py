@@ -87,10 +87,12 @@ def alone(lab, tmp_path):
     shutil.copy(written / "mail_gateways.yml", inventory / "group_vars/alone.yml")
 
     def run(*arguments: str) -> list[dict[str, Any]]:
-        said = json.dumps(
-            {"lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "correct horse store"}
-        )
-        return lab.playbook(*arguments, "--extra-vars", said, inventory=inventory)
+        said = {
+            "lab_state": str(state), "vault_hash_of_alice": HASH, "vault_store_password": "correct horse store",
+            # Each host is the only one of its site.
+            "opendkim_inventory_file": f"{tmp_path}/{{{{ inventory_hostname }}}}.yml",
+        }  # fmt: skip
+        return lab.playbook(*arguments, "--extra-vars", json.dumps(said), inventory=inventory)
 
     def ended() -> None:
         containers = [host.container for host in fresh]
