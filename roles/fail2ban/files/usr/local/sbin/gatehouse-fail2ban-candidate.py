@@ -67,6 +67,9 @@ def main():
     with open(SETTINGS, encoding="utf-8") as file:
         settings = json.load(file)
     candidate = pathlib.Path(settings["candidate"])
+    # Where nobody has written yet there is no log, and fail2ban takes no jail without one.
+    if not (log := pathlib.Path(settings["log"])).exists():
+        log.touch(0o640)
     with tempfile.TemporaryDirectory() as made:
         whole = pathlib.Path(made) / "fail2ban"
         shutil.copytree(LIVE, whole, ignore=shutil.ignore_patterns(candidate.name))
