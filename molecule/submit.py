@@ -1,6 +1,7 @@
 """Runs on a host of the lab: submit messages after STARTTLS and a login, and print what became of each as JSON.
 
-Standard input: {"host", "port", "login", "password", "messages": [{"sender", "recipient", "content": base64}, ...]}.
+Standard input: {"host", "address", "port", "ca": whose certificate names the host, "login", "password",
+"messages": [{"sender", "recipient", "content": base64}, ...]}.
 Standard output: [[code, text], ...], the reply that decided each message.
 """
 
@@ -11,6 +12,17 @@ import json
 import smtplib
 import ssl
 import sys
+
+
+class Smtp(smtplib.SMTP):
+    """SMTP to an address, with the certificate checked for a name."""
+
+    def __init__(self, address, name, port):
+        self._address = address
+        super().__init__(name, port, timeout=60)
+
+    def _get_socket(self, _host, port, timeout):
+        return super()._get_socket(self._address, port, timeout)
 
 
 def submit(client: smtplib.SMTP, message: dict[str, str]) -> list[object]:
@@ -33,9 +45,8 @@ def submit(client: smtplib.SMTP, message: dict[str, str]) -> list[object]:
 
 def main() -> None:
     order = json.load(sys.stdin)
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP(order["host"], order["port"], timeout=60) as client:
+    context = ssl.create_default_context(cadata=order["ca"])
+    with Smtp(order["address"], order["host"], order["port"]) as client:
         client.starttls(context=context)
         client.login(order["login"], order["password"])
         json.dump([submit(client, message) for message in order["messages"]], sys.stdout)

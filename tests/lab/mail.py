@@ -58,8 +58,9 @@ def submit(lab: Lab, vault: dict[str, Any]) -> Callable[..., list[tuple[int, str
         ]  # fmt: skip
         return lab.client.python(
             "submit.py",
-            {"host": gateway.mail_vpn_address, "port": 32841, "login": login, "password": passwords[login],
-             "messages": packed},
+            {"host": gateway.name, "address": gateway.mail_vpn_address, "port": 32841,
+             "ca": gateway.out("cat", "/etc/pki/gatehouse/ca.crt"),
+             "login": login, "password": passwords[login], "messages": packed},
         )  # fmt: skip
 
     return send

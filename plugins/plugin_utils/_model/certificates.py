@@ -49,7 +49,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `certificate_files` and `tls` of one host's model."""
     files = site["_certificate_files"][me["host"]]
-    return {"certificate_files": files, "tls": _tls(me["group"], len(files))}
+    return {"certificate_files": files, "tls": _tls(me["group"], len(files), bool(site["logins"]))}
 
 
 def _certificate_files(at: Place, value: object) -> list[dict[str, str]]:
@@ -78,17 +78,23 @@ def _passphrase(at: Place, value: object) -> None:
         at.note(f"is shorter than {length}, or has a line break", instead)
 
 
-def _tls(group: str, files: int) -> dict[str, Any]:
+def _tls(group: str, files: int, submits: bool) -> dict[str, Any]:
     """Where a host keeps its keys and certificates, and which of them the private CA issues to it.
 
     private: with which gateways and mail host know each other. public: what a gateway shows on port 25, the operator's
-    own files or an ECDSA and an RSA certificate side by side; a mail host shows strangers nothing.
+    own files or the private CA's; a mail host shows strangers nothing. submission: what it shows on the submission
+    port, the private CA's anyhow, since who sends there verifies it against that CA. The CA issues for both an ECDSA
+    and an RSA certificate side by side.
     """
+    own = ["public-ecdsa", "public-rsa"] if hosts.ROWS[group].exchanger else []
+    public = [f"public-{index}" for index in range(files)] or own
+    submission = own if submits else []
     issued = [{"name": "private", "algorithm": "ECDSA", "usage": ["serverAuth", "clientAuth"]}]
-    public = [f"public-{index}" for index in range(files)]
-    if hosts.ROWS[group].exchanger and not public:
-        public = ["public-ecdsa", "public-rsa"]
-        issued += [{"name": name, "algorithm": name[7:].upper(), "usage": ["serverAuth"]} for name in public]
+    issued += [
+        {"name": name, "algorithm": name[7:].upper(), "usage": ["serverAuth"]}
+        for name in own
+        if name in (*public, *submission)
+    ]
 
     def pair(name: str) -> dict[str, str]:
         return {"certificate": f"{TLS_DIRECTORY}/{name}.crt", "key": f"{TLS_DIRECTORY}/{name}.key"}
@@ -99,6 +105,7 @@ def _tls(group: str, files: int) -> dict[str, Any]:
         "issued": issued,
         "private": pair("private"),
         "public": [pair(name) for name in public],
+        "submission": [pair(name) for name in submission],
         "openssl_conf": f"{TLS_DIRECTORY}/openssl.cnf",
         "ciphers": CIPHERS,
         "signature_algorithms": SIGNATURES,

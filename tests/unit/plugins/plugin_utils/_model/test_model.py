@@ -1079,7 +1079,7 @@ def test_the_lab_in_whole():
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
 
-    def tls(*public):
+    def tls(*public):  # nobody has a login here
         pairs = {
             name: {"certificate": f"/etc/pki/gatehouse/{name}.crt", "key": f"/etc/pki/gatehouse/{name}.key"}
             for name in ("private", *public)
@@ -1092,6 +1092,7 @@ def test_the_lab_in_whole():
             "issued": [both, *issued],
             "private": pairs["private"],
             "public": [pairs[name] for name in public],
+            "submission": [],
             "openssl_conf": "/etc/pki/gatehouse/openssl.cnf",
             "ciphers": [
                 "ECDHE-ECDSA-AES256-GCM-SHA384",

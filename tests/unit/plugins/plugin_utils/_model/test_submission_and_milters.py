@@ -13,7 +13,7 @@ PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
 
 
-def build(**values):
+def build(gateway=None, **values):
     shared = {
         "mail_vpn_networks": ["10.99.0.0/24"],
         "mail_domains": [{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
@@ -24,7 +24,7 @@ def build(**values):
         **values,
     }
     hosts = {
-        "mx1.example.org": {**shared, "mail_ipv4": "198.51.100.11", "mail_vpn_address": "10.99.0.11"},
+        "mx1.example.org": {**shared, "mail_ipv4": "198.51.100.11", "mail_vpn_address": "10.99.0.11"} | (gateway or {}),
         "store.example.org": {**shared, "mail_vpn_address": "10.99.0.31"},
     }
     return _model.build(hosts, {"mail_gateways": ["mx1.example.org"], "mail_stores": ["store.example.org"]})
@@ -57,6 +57,21 @@ def test_submission_is_on_the_vpn_where_somebody_may_log_in():
     assert entry in busy["listen"]
     assert busy["reserved_ports"] == [32841]
     assert busy["selinux_ports"] == [{"port": "32841", "proto": "tcp", "setype": "smtp_port_t"}]
+
+
+@pytest.mark.parametrize("logins", [{}, {"a@example.org": "@example.org"}], ids=["nobody", "somebody"])
+@pytest.mark.parametrize("files", [[], [{"certificate": "a.crt", "key": "a.key"}]], ids=["none brought", "brought"])
+def test_submission_shows_the_private_ca_s_certificates_whatever_port_25_shows(logins, files):
+    tls = build(**with_logins(logins), gateway={"mail_certificate_files": files})["mx1.example.org"]["tls"]
+    issued, brought = ["public-ecdsa", "public-rsa"], ["public-0"]
+
+    def names(pairs):
+        return [pair["key"].rpartition("/")[2].removesuffix(".key") for pair in pairs]
+
+    assert names(tls["public"]) == (brought if files else issued)
+    assert names(tls["submission"]) == (issued if logins else [])
+    # What nobody is shown is not issued.
+    assert [each["name"] for each in tls["issued"]] == ["private", *(issued if logins or not files else [])]
 
 
 def test_a_port_that_is_used_for_something_else_now_keeps_its_label():

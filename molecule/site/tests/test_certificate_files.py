@@ -1,0 +1,89 @@
+"""Certificates of the operator's own are for port 25. Who sends by submission verifies the private CA's there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+CA = "/etc/pki/gatehouse/ca.crt"
+
+
+def make(folder, name):
+    """A pair of files for this name that the private CA has nothing to do with, as mail_certificate_files has it."""
+    pair = {"certificate": str(folder / f"{name}.crt"), "key": str(folder / f"{name}.key")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", "/CN=another CA", "-addext", f"subjectAltName=DNS:{name}",
+         "-out", pair["certificate"], "-keyout", pair["key"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return pair
+
+
+@pytest.fixture(scope="module")
+def brought(lab, tmp_path_factory):
+    """{gateway: the operator's certificate}, which the gateways have; in the end it is gone."""
+    folder = tmp_path_factory.mktemp("brought")
+    beside = folder / "hosts.json"  # since an extra variable would give the files to the mail host as well
+
+    def run(*more):
+        tags = ("--limit", "mail_gateways", "--tags", "certificate,postfix")
+        results = lab.playbook("playbooks/site.yml", *more, *tags)
+        assert [result for result in results if result.get("failed")] == []
+        return [(result["host"], result["task"]) for result in results if result.get("changed")]
+
+    def write():
+        pairs = {gateway.name: make(folder, gateway.name) for gateway in lab.gateways}
+        hosts = {name: {"mail_certificate_files": [pair]} for name, pair in pairs.items()}
+        beside.write_text(json.dumps({"all": {"hosts": hosts}}))
+        return {name: (folder / f"{name}.crt").read_text() for name in pairs}
+
+    try:
+        write()
+        assert run("-i", str(beside))
+        pids = [gateway.out("cat", "/var/spool/postfix/pid/master.pid") for gateway in lab.gateways]
+        texts = write()  # renewed
+        assert run("-i", str(beside))
+        assert run("-i", str(beside)) == []
+        assert [gateway.out("cat", "/var/spool/postfix/pid/master.pid") for gateway in lab.gateways] == pids
+        yield texts
+    finally:
+        run()
+
+
+@pytest.fixture
+def verifies(lab, gateway):
+    """verifies(port, ca): whether a client on the VPN that trusts this CA alone believes the gateway by its name."""
+
+    def ask(port, ca):
+        lab.client.out("tee", "/tmp/trusted.crt", given=ca)
+        result = lab.client.run(
+            "timeout", "20", "openssl", "s_client", "-starttls", "smtp", "-verify_return_error",
+            "-connect", f"{gateway.mail_vpn_address}:{port}", "-verify_hostname", gateway.name,
+            "-CAfile", "/tmp/trusted.crt", "-no-CApath", "-no-CAstore", check=False,
+        )  # fmt: skip
+        assert "CONNECTED" in result.stdout
+        return "Verification: OK" in result.stdout
+
+    return ask
+
+
+def test_submission_shows_the_private_ca_s_certificate_whatever_port_25_shows(gateway, brought, verifies):
+    private = gateway.out("cat", CA)
+    shown = {(port, name): verifies(port, ca) for port in (25, 32841) for name, ca in
+             (("private", private), ("brought", brought[gateway.name]))}  # fmt: skip
+    assert shown == {
+        (25, "private"): False,
+        (25, "brought"): True,
+        (32841, "private"): True,
+        (32841, "brought"): False,
+    }
+
+
+def test_who_verifies_the_private_ca_sends_all_the_same(mail, message, gateway, submit, received, brought):
+    mark = mail.new_id()
+    ((code, _text),) = submit(gateway, [message(mark, ["From: alice@example.org"])])
+    assert code == 250
+    assert mark.encode() in received([mark])[mark]
