@@ -70,6 +70,10 @@ def other() -> dict[str, dict[str, Any]]:
         "mail_tried_checks": ["greylisting"],
         "mail_bans": False,
         "public_suffix_list_refresh": "cron",
+        "mail_slow_destinations": [
+            {"domains": ["far.example", "away.example"], "concurrency": 2},
+            {"domains": ["last.example"], "delay": 5},
+        ],
         "unbound_root_hints": [". 3600 IN NS ns.example.net."],
         "unbound_trust_anchors": [". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"],
         "unbound_forward_addresses": ["192.0.2.53"],

@@ -21,6 +21,7 @@ OPTIONS = (
     "access",
     "exempt_clients",
     "relay_domains",
+    "slow_destinations",
 )
 
 
@@ -41,6 +42,7 @@ def postfix_policy(variables: Mapping[str, Any]) -> dict[str, Any]:
             "postscreen_dnsbl_sites": _postfix_policy.postscreen_sites(given["dns_lists"]),
             "access": _postfix_policy.access(given["access"], given["exempt_clients"]),
             "transport": _postfix_policy.transport(given["relay_domains"]),
+            "slow": _postfix_policy.slow(given["slow_destinations"]),
         }
     except _postfix_policy.PolicyError as error:
         raise AnsibleFilterError(f"gatehouse.mail.postfix_policy: {error}") from error

@@ -256,6 +256,7 @@ VALUES = {
 DERIVED = {
     "postfix_dns_lists": "mail_dns_lists",
     "postfix_milters": "the variables mail_* that switch milters",
+    "postfix_slow_destinations": "mail_slow_destinations",
     "sasl_passwords": "vault_mail_login_passwords",
     "unbound_keyed_zones": "mail_dns_lists",
     "unbound_zone_keys": "vault_mail_dns_list_keys",

@@ -101,6 +101,19 @@ def transport(domains: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {domain["name"]: hop(domain["lmtp"]) for domain in domains}
 
 
+def slow(classes: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The services for these classes of destinations, and the tables that lead to them, one or none.
+
+    Behind the service stands no next hop, so each domain has its own (transport(5)), and limits are counted for each.
+    """
+    services, entries = [], []
+    for number, item in enumerate(classes, 1):
+        service = f"slow{number}"
+        services.append({"name": service, "concurrency": item["concurrency"], "delay": item.get("delay", 0)})
+        entries += [f"{domain}={service}:" for domain in item["domains"]]
+    return {"services": services, "tables": [f"inline:{{{', '.join(entries)}}}"] if entries else []}
+
+
 def shrunk(tables: Iterable[Mapping[str, Any]]) -> list[str]:
     """Which tables would lose more than half of what they hold, in words; the tables are gatehouse.mail.postmap's."""
     found = []

@@ -42,6 +42,7 @@ def test_the_greylist_is_asked_last_and_not_about_exceptions():
         "postfix_milter_content_timeout": "120s",
         "postfix_exempt_clients": [],
         "postfix_relay_domains": [],
+        "postfix_slow_destinations": [],
     }
     service = "check_policy_service { inet:10.99.0.31:60000, timeout=4s, try_limit=1, default_action=DUNNO }"
 

@@ -39,6 +39,7 @@ def policy(**given):
             "access": {"clients": [], "senders": [], "recipients": []},
             "exempt_clients": [],
             "relay_domains": [],
+            "slow_destinations": [],
             **given,
         }
     )
@@ -116,3 +117,15 @@ def test_the_variables_are_named_where_they_are_not_given(given):
 def test_what_is_no_list_of_tables_is_refused():
     with pytest.raises(AnsibleFilterError, match="no list of tables"):
         shrunk_tables("transport")
+
+
+def test_slow_destinations_have_a_service_each_and_each_domain_its_own_next_hop():
+    classes = [
+        {"domains": ["a.example", "b.example"], "concurrency": 2},
+        {"domains": ["c.example"], "concurrency": 1, "delay": 5},
+    ]
+    assert policy(slow_destinations=classes)["slow"] == {
+        "services": [{"name": "slow1", "concurrency": 2, "delay": 0}, {"name": "slow2", "concurrency": 1, "delay": 5}],
+        "tables": ["inline:{a.example=slow1:, b.example=slow1:, c.example=slow2:}"],
+    }
+    assert policy()["slow"] == {"services": [], "tables": []}

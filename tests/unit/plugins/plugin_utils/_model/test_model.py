@@ -67,6 +67,10 @@ def mx1(**values):
     return {"mx1.example.org": values}
 
 
+def slow(*classes):
+    return site(mail_slow_destinations=list(classes))
+
+
 def problems_of(changes=None, groups=None):
     with pytest.raises(_inventory.InventoryError) as caught:
         _model.build(*inventory(changes, groups))
@@ -114,6 +118,78 @@ BAD_VALUES = {
         "mail_ports.greylist: 993",
         "is the port of imaps",
         "a port that is free",
+    ),
+    "a slow destination that is ours": (
+        slow({"domains": ["far.example", "Example.org"], "concurrency": 2}),
+        'mail_slow_destinations[0].domains[1]: "Example.org"',
+        "is a domain of ours",
+        "remove it",
+    ),
+    "a slow destination that is a gateway": (
+        slow({"domains": ["mx1.example.org"], "concurrency": 2}),
+        'mail_slow_destinations[0].domains[0]: "mx1.example.org"',
+        "is a domain of ours",
+        "remove it",
+    ),
+    "a slow destination twice": (
+        slow({"domains": ["far.example"], "concurrency": 2}, {"domains": ["FAR.example"], "delay": 1}),
+        'mail_slow_destinations[1].domains[0]: "FAR.example"',
+        "is the same domain as mail_slow_destinations[0].domains[0]",
+        "write it once",
+    ),
+    "a slow destination with all below it": (
+        slow({"domains": ["*.far.example"], "delay": 1}),
+        'mail_slow_destinations[0].domains[0]: "*.far.example"',
+        "a wildcard",
+        "each name by itself",
+    ),
+    "slow destinations without a domain": (
+        slow({"domains": [], "delay": 1}),
+        "mail_slow_destinations[0].domains: ",
+        "has no domain",
+        "write the domains of recipients",
+    ),
+    "slow destinations that are not slow": (
+        slow({"domains": ["far.example"]}),
+        "mail_slow_destinations[0]: ",
+        "has neither concurrency nor delay",
+        "write one of them",
+    ),
+    "a delay between several at once": (
+        slow({"domains": ["far.example"], "concurrency": 2, "delay": 1}),
+        "mail_slow_destinations[0].concurrency: 2",
+        "one delivery at a time",
+        "remove one of the two",
+    ),
+    "slower than mail may wait": (
+        slow({"domains": ["far.example"], "delay": 3601}),
+        "mail_slow_destinations[0].delay: 3601",
+        "is out of range",
+        "from 1 to 3600",
+    ),
+    "a delay with a unit": (
+        slow({"domains": ["far.example"], "delay": "5s"}),
+        'mail_slow_destinations[0].delay: "5s"',
+        "a string, not an integer",
+        "without quotes",
+    ),
+    "many at once are not slow": (
+        slow({"domains": ["far.example"], "concurrency": 21}),
+        "mail_slow_destinations[0].concurrency: 21",
+        "is out of range",
+        "from 1 to 20",
+    ),
+    "a limit of recipients": (
+        slow({"domains": ["far.example"], "delay": 1, "recipients": 1}),
+        'mail_slow_destinations[0].recipients: "recipients"',
+        "is not a known key",
+        "domains, concurrency, delay",
+    ),
+    "slow destinations by name": (
+        site(mail_slow_destinations={"far.example": 2}),
+        "mail_slow_destinations: ",
+        "is a mapping, not a list",
+        "write a list",
     ),
     "bans is no word": (site(mail_bans="on"), 'mail_bans: "on"', "not a boolean", "true or false"),
     "bans on the VPN in a list": (site(mail_bans_vpn=[]), "mail_bans_vpn: []", "not a boolean", "true or false"),
@@ -1024,6 +1100,7 @@ def test_the_lab_in_whole():
             "host": "store.example.org", "listen": "10.99.0.31:60000", "connect": "inet:10.99.0.31:60000", "delay": 60,
             "exceptions": {"clients": [], "recipients": []},
         },
+        "slow_destinations": [],
         "bans": {
             "on": True,
             "never": [
@@ -1406,6 +1483,18 @@ def test_gateways_and_mail_hosts_are_not_banned_where_the_vpn_is():
         *("127.0.0.0/8", "::1/128", "10.99.0.11/32", "10.99.0.12/32", "10.99.0.31/32", "198.51.100.11/32"),
         *("198.51.100.12/32", "198.51.100.31/32", "2001:db8:51::11/128", "2001:db8:7::1/128", "203.0.113.0/24"),
     ]
+
+
+def test_slow_destinations_have_a_pace_each():
+    classes = [
+        {"domains": ["Far.example", "away.example"], "concurrency": 2},
+        {"domains": ["last.example"], "delay": 5},
+    ]
+    for model in _model.build(*inventory(slow(*classes))).values():
+        assert model["slow_destinations"] == [
+            {"domains": ["away.example", "far.example"], "concurrency": 2, "delay": 0},
+            {"domains": ["last.example"], "concurrency": 1, "delay": 5},
+        ]
 
 
 def greylist_ports(models):
