@@ -66,6 +66,12 @@ def test_what_an_interrupted_run_wrote_is_loaded_by_the_next(lab, smtp):
     assert announced() == before
 
 
+def test_a_mail_host_is_done_alone(lab):
+    process = lab.start_playbook("playbooks/site.yml", "--tags", "platform", "--limit", lab.store.name)
+    said, _nothing = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+
+
 def test_port_label_goes_to_the_policy_s_store(lab):
     """Whether or not the kernel has SELinux; a platform without it does nothing."""
     label = json.dumps({"platform_selinux_ports": [{"port": "32841", "setype": "smtp_port_t"}]})
