@@ -1,8 +1,8 @@
 """Runs on a host of the lab: read a mailbox over IMAP with TLS and print its messages as JSON.
 
 Standard input: {"host": name in the certificate, "address", "port", "ca": PEM, "user", "password",
-"header": [name, value]}.
-Standard output: the texts of all messages in INBOX whose header has that value.
+"header": [name, value], "folder": INBOX by default}.
+Standard output: the texts of all messages in the folder whose header has that value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     context = ssl.create_default_context(cadata=order["ca"])
     client = Imap(order["address"], order["host"], order["port"], context)
     client.login(order["user"], order["password"])
-    client.select("INBOX", readonly=True)
+    client.select(order.get("folder", "INBOX"), readonly=True)
     _status, found = client.search(None, "HEADER", *order["header"])
     texts = []
     for number in found[0].split():

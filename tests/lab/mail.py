@@ -220,13 +220,13 @@ class Mail:
         lines = [line for log in logs for line in log.splitlines()]
         return [line for line in lines if "status=bounced" in line or "to=<carol@sender.example>" in line]
 
-    def copies(self, mailbox: str, value: str, field: str = "Message-ID") -> list[str]:
+    def copies(self, mailbox: str, value: str, field: str = "Message-ID", folder: str = "INBOX") -> list[str]:
         """The texts of the messages in a mailbox whose header has that value, read over IMAP with TLS on the VPN."""
         store = self.lab.store
         return self.lab.client.python("imap_client.py", {
             "host": store.name, "address": store.mail_vpn_address, "port": 993, "user": mailbox,
             "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "password": store.lab_passwords[mailbox],
-            "header": [field, value],
+            "header": [field, value], "folder": folder,
         })  # fmt: skip
 
     def wait_for(self, mailbox: str, message_id: str, seconds: float = 30) -> str:

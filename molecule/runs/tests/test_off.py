@@ -37,6 +37,9 @@ OPTIONS = {
     "milters on TCP": (
         {"mail_milter_sockets": "inet"}, f"platform,{JUDGES},opendkim,clamav", "milter_port|gatehouse_clamav", None
     ),
+    "no sieve": (
+        {"mail_sieve": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "dovecot.*sieve"
+    ),
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no greylist"]

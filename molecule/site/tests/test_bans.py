@@ -9,7 +9,10 @@ import time
 
 import pytest
 
-JAILS = {"mail_gateways": {"gatehouse-smtp", "gatehouse-submission"}, "mail_stores": {"gatehouse-imap"}}
+JAILS = {
+    "mail_gateways": {"gatehouse-smtp", "gatehouse-submission"},
+    "mail_stores": {"gatehouse-imap", "gatehouse-managesieve"},
+}
 ERRORS = 3  # of a session, after which Postfix ends it
 REFUSED = ["ConnectionRefusedError"]
 KNOCK = """
@@ -17,20 +20,32 @@ import socket, sys
 address, port, source = sys.argv[1:]
 print(socket.create_connection((address, int(port)), 10, (source, 0)).makefile().readline())
 """
+# A connection by TLS for each wrong password; what is said before STARTTLS, if that is how TLS begins.
 LOGIN = """
-import imaplib, json, ssl, sys
+import json, socket, ssl, sys
 order = json.load(sys.stdin)
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-answers = []
 for number in range(order["count"]):
-    try:
-        with imaplib.IMAP4_SSL(order["host"], 993, ssl_context=context, timeout=20) as client:
-            client.login("alice@example.org", f"wrong {number}")
-    except (OSError, imaplib.IMAP4.error) as error:
-        answers.append(type(error).__name__)
-print(json.dumps(answers))
+    plain = socket.create_connection((order["host"], order["port"]), 30)
+    if order["starttls"]:
+        plain.recv(4096)
+        plain.sendall(order["starttls"].encode())
+        plain.recv(4096)
+    with context.wrap_socket(plain) as client:
+        client.recv(4096)
+        for line in order["say"]:
+            client.sendall(line.encode())
+            while not client.recv(4096).startswith(tuple(said.encode() for said in order["answers"])):
+                pass
 """
+# By jail: the port, how TLS begins there, what a client says, and how answers begin.
+GUESSES = {
+    "gatehouse-imap": (993, "", ["1 LOGIN alice@example.org wrong\r\n"], ["1 NO"]),
+    "gatehouse-managesieve": (
+        4190, "STARTTLS\r\n", ['AUTHENTICATE "PLAIN" "AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n"\r\n'], ["NO"],
+    ),
+}  # fmt: skip
 
 
 def banned(host, jail="gatehouse-smtp"):
@@ -250,13 +265,22 @@ def test_wrong_passwords_close_that_port_to_who_guesses(lab, gateway, smtp, vpn_
 
 
 @pytest.mark.stress  # Dovecot lets who guesses wait ever longer
-def test_wrong_passwords_by_imap_close_that_port(lab, smtp, vpn_too, wait):
-    order = {"host": lab.store.mail_vpn_address, "count": 5}
-    lab.client.out("python3", "-c", LOGIN, given=json.dumps(order))
-    wait(lambda: banned(lab.store, "gatehouse-imap") == {lab.client.lab_vpn_address}, 10, "a ban of the client")
-    knock = ["python3", "-c", "import socket, sys; socket.create_connection((sys.argv[1], 993), 10)"]
+@pytest.mark.parametrize("jail", GUESSES)
+def test_wrong_passwords_at_the_mail_host_close_that_port(lab, vpn_too, wait, jail):
+    port, starttls, say, answers = GUESSES[jail]
     address = lab.store.mail_vpn_address
-    wait(lambda: "ConnectionRefusedError" in lab.client.run(*knock, address, check=False).stderr, 5, "the ban")
+    order = {"host": address, "port": port, "starttls": starttls, "say": say, "answers": answers}
+    lab.gateways[0].out("python3", "-c", LOGIN, given=json.dumps({**order, "count": 6}))  # who never is
+    lab.client.out("python3", "-c", LOGIN, given=json.dumps({**order, "count": 5}))
+    wait(lambda: banned(lab.store, jail) == {lab.client.lab_vpn_address}, 10, "a ban of the client")
+
+    def knock(host, at):
+        source = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)"
+        return "ConnectionRefusedError" in host.run("python3", "-c", source, address, str(at), check=False).stderr
+
+    wait(lambda: knock(lab.client, port), 5, "the ban")
+    assert [knock(lab.client, at) for at, *_rest in GUESSES.values() if at != port] == [False] * (len(GUESSES) - 1)
+    assert not knock(lab.gateways[0], port)
 
 
 def run_site(lab, host, tags="fail2ban", **variables):
@@ -435,7 +459,7 @@ def test_no_line_takes_long(gateway):
         f"Nov 26 10:00:00 mx1 dovecot: imap-login: Disconnected: {'x (auth failed, 1' * 65536}",
     ]
     gateway.run("tee", "/tmp/lines.log", given="\n".join(lines) + "\n")
-    for name in ("gatehouse-smtp", "gatehouse-submission", "gatehouse-imap"):
+    for name in ("gatehouse-smtp", "gatehouse-submission", *GUESSES):
         started = time.monotonic()
         command = ["fail2ban-regex", "--out=ip", "/tmp/lines.log", f"/etc/fail2ban/filter.d/{name}.conf"]
         assert gateway.run(*command, check=False).stdout == ""

@@ -25,7 +25,7 @@ with socket.create_connection((sys.argv[1], 24), timeout=10) as plain:
 """
 # "Administratively prohibited" or "no route", the firewall's no; where nothing listens it is ConnectionRefusedError.
 BARRED = ("PermissionError", "OSError")
-PORTS = {"lmtp": 24, "imaps": 993, "greylist": 60000, "smtp": 25, "imap": 143}
+PORTS = {"lmtp": 24, "imaps": 993, "greylist": 60000, "smtp": 25, "imap": 143, "managesieve": 4190}
 
 
 def reach(host, address, port):
@@ -71,7 +71,7 @@ def test_lmtp_without_tls_gets_nothing(lab):
     assert "LHLO" not in answer
 
 
-@pytest.mark.parametrize("port", ["lmtp", "imaps", "greylist"])
+@pytest.mark.parametrize("port", ["lmtp", "imaps", "managesieve", "greylist"])
 def test_inside_answers_and_outside_does_not(lab, port):
     store = lab.store
     for host in [*lab.gateways, *([] if port == "greylist" else [lab.client])]:

@@ -41,8 +41,9 @@ class Port(NamedTuple):
     offered: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda _me, _site: True
 
 
-# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993). Submission is on the VPN, on a port of its own; the
-# policy service for greylists is where EL's policy expects it, and who may ask it could fill it with whatever he likes.
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993), RFC 5804 1.8 (4190). Submission is on the
+# VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
+# fill it with whatever he likes.
 PORTS = (
     Port(
         "smtp", 25, (GATEWAYS,), ("internet", "vpn"), "smtp_port_t", (25, 465, 587), fixed=True, jail="gatehouse-smtp"
@@ -66,6 +67,16 @@ PORTS = (
         "pop_port_t",
         (106, 109, 110, 143, 220, 993, 995, 1109, 10993),
         jail="gatehouse-imap",
+    ),
+    Port(
+        "managesieve",
+        4190,
+        (STORES,),
+        ("vpn",),
+        "sieve_port_t",
+        (4190,),
+        jail="gatehouse-managesieve",
+        offered=lambda _me, site: site["sieve"],
     ),
     Port(
         "greylist",

@@ -74,6 +74,10 @@ SAID = {
         f"{IMAP}Disconnected (no auth attempts in 0 secs): user=<XX>, rip=192.0.2.1, {TAIL}",
     ],
 }
+# Dovecot's programs for logins say all alike, each in its own name.
+BY_DOVECOT = {"gatehouse-managesieve": "managesieve-login: "}
+for name, program in BY_DOVECOT.items():
+    SAID[name] = [line.replace("imap-login: ", program) for line in SAID["gatehouse-imap"]]
 OTHER = "198.51.100.7"
 PIECES = [
     *(f"unknown[{OTHER}]", f"rip={OTHER}, {TAIL}", "192.0.2.1", ": ", " ", ", ", "]", "[", "<", ">", "(", ")", "é"),
@@ -82,6 +86,13 @@ PIECES = [
     *("Nov 26 10:00:00 ", "#012", "\\n", "%(x)s", "<HOST>", "::1", f">, method=PLAIN, rip={OTHER}, {TAIL}", "\n"),
     f"mx1 dovecot[7]: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<x>, rip={OTHER}, {TAIL}",
 ]
+
+
+@pytest.mark.parametrize("name", BY_DOVECOT)
+def test_logins_by_dovecot_are_read_alike(name):
+    assert regex(name).pattern == regex("gatehouse-imap").pattern.replace("imap-login: ", BY_DOVECOT[name])
+    assert found("gatehouse-imap", SAID[name][0].replace("XX", "x")) is None
+    assert found(name, SAID[name][0].replace("XX", "x")) == "192.0.2.1"
 
 
 @pytest.mark.parametrize("name, line", [(name, line) for name, lines in SAID.items() for line in lines])

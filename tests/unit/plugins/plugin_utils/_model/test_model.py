@@ -1045,7 +1045,8 @@ def test_the_lab_in_whole():
             )
         },
         "postmaster": "alice@example.org",
-        "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "greylist": 60000},
+        "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "managesieve": 4190, "greylist": 60000},
+        "sieve": True,
         "logins": {},
         "senders": {},
         "dkim_senders": {},
@@ -1138,6 +1139,7 @@ def test_the_lab_in_whole():
     dovecot = [
         {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"]},
         {"name": "imaps", "port": 993, "protocol": "tcp", "zones": ["vpn"]},
+        {"name": "managesieve", "port": 4190, "protocol": "tcp", "zones": ["vpn"]},
         {
             "name": "greylist",
             "port": 60000,
@@ -1233,7 +1235,7 @@ def test_the_lab_in_whole():
             },
             "exempt": ["10.99.0.0/24", mx1_networks[0], mx2_networks[0], mx1_networks[1]],
             "listen": dovecot,
-            "jails": [{"name": "gatehouse-imap", "port": 993}],
+            "jails": [{"name": "gatehouse-imap", "port": 993}, {"name": "gatehouse-managesieve", "port": 4190}],
             "stored_mailboxes": ["alice@example.org", "bob@example.org"],
             "reserved_ports": [60000],
             "selinux_ports_absent": [],
@@ -1467,7 +1469,20 @@ def test_ports_that_are_offered_have_their_jails():
         {"name": "gatehouse-smtp", "port": 25},
         {"name": "gatehouse-submission", "port": 32841},
     ]
-    assert models["store.example.org"]["jails"] == [{"name": "gatehouse-imap", "port": 995}]
+    assert models["store.example.org"]["jails"] == [
+        {"name": "gatehouse-imap", "port": 995},
+        {"name": "gatehouse-managesieve", "port": 4190},
+    ]
+
+
+def test_without_sieve_nothing_of_it_is_offered():
+    off = site(mail_sieve=False, mail_ports={"managesieve": 14190})
+    store = _model.build(*inventory(off))["store.example.org"]
+    assert [entry["name"] for entry in store["listen"]] == ["lmtp", "imaps", "greylist"]
+    assert store["jails"] == [{"name": "gatehouse-imap", "port": 993}]
+    assert store["selinux_ports_absent"] == [{"port": "14190", "proto": "tcp", "state": "absent"}]
+    on = _model.build(*inventory(site(mail_ports={"managesieve": 14190})))["store.example.org"]
+    assert on["selinux_ports"] == [{"port": "14190", "proto": "tcp", "setype": "sieve_port_t"}]
 
 
 def test_without_bans_there_is_no_jail_and_the_role_is_absent():
