@@ -204,6 +204,8 @@ RANGES = {
     "stunnel_mail_hosts.port": _PORT,
     "postfix_submission_port": _PORT,
     "certificate_lifetime_days": (1, LARGEST),
+    "dovecot_mailbox_quotas.*": (0, 2**63 - 1),
+    "dovecot_quota": (0, 2**63 - 1),
     "clamav_freshclam_checks": (1, 50),  # freshclam.conf(5)
     "clamav_message_size_limit": (1, LARGEST),
     "clamav_milter_read_timeout": (1, LARGEST),
@@ -249,6 +251,7 @@ NOT_EMPTY = ("postfix_submission_sender_login_maps", "postfix_virtual_alias_maps
 VALUES = {
     **dict.fromkeys(ELEMENTS, "list"),
     "clamav_selinux_booleans": "bool",
+    "dovecot_mailbox_quotas": "int",
     "dovecot_password_hashes": "str",
     "opendkim_sockets": "str",
     "postfix_parameters": "str",

@@ -436,6 +436,15 @@ BAD_VALUES = {
         "without quotes",
     ),
     "port of SMTP": (site(mail_ports={"lmtp": 25}), "mail_ports.lmtp: 25", "the port of smtp", "free"),
+    "a quota that is none": (site(mail_quota="10 GB"), 'mail_quota: "10 GB"', "is no size", '"10G"'),
+    "a quota without a unit": (site(mail_quota=10), "mail_quota: 10", "is an integer, not a size", '"10G"'),
+    "a quota for no message": (site(mail_quota="49M"), 'mail_quota: "49M"', "is less than the largest message", "10G"),
+    "a quota of nobody": (
+        site(mail_mailbox_quotas={"mallory@example.org": "1G"}),
+        'mail_mailbox_quotas["mallory@example.org"]',
+        "is not a mailbox",
+        "mail_mailboxes",
+    ),
     "port of SSH": (site(mail_ports={"imaps": 22}), "mail_ports.imaps: 22", "the port of ssh", "free"),
     "ports clash": (site(mail_ports={"lmtp": 993}), "mail_ports.imaps: 993", "the port of lmtp", "free"),
     "unknown port": (
@@ -1047,6 +1056,8 @@ def test_the_lab_in_whole():
         "postmaster": "alice@example.org",
         "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "managesieve": 4190, "greylist": 60000},
         "sieve": True,
+        "quota": 0,
+        "mailbox_quotas": {},
         "logins": {},
         "senders": {},
         "dkim_senders": {},
@@ -1473,6 +1484,13 @@ def test_ports_that_are_offered_have_their_jails():
         {"name": "gatehouse-imap", "port": 995},
         {"name": "gatehouse-managesieve", "port": 4190},
     ]
+
+
+def test_a_quota_is_bytes_and_a_mailbox_may_have_its_own():
+    own = {"Alice@example.org": "2T", "bob@example.org": "none"}
+    model = _model.build(*inventory(site(mail_quota="10G", mail_mailbox_quotas=own)))["store.example.org"]
+    assert model["quota"] == 10 * 2**30
+    assert model["mailbox_quotas"] == {"alice@example.org": 2 * 2**40, "bob@example.org": 0}
 
 
 def test_without_sieve_nothing_of_it_is_offered():

@@ -1,0 +1,50 @@
+"""Quotas: mail for a full mailbox waits on the gateway, and nothing is returned."""
+
+import pytest
+
+BOB = "bob@example.org"
+USERS = "/etc/dovecot/users"
+
+
+def limit_of(store, mailbox):
+    """What `doveadm quota get` shows of the storage, in KiB or -."""
+    line = next(line for line in store.out("doveadm", "quota", "get", "-u", mailbox).splitlines() if "STORAGE" in line)
+    return line.split()[-2]
+
+
+@pytest.fixture
+def full(lab):
+    """Bob's mailbox has no room; full() gives him what he had."""
+    store = lab.store
+    users = store.out("cat", USERS)
+
+    def use(text):
+        store.run("tee", USERS, given=text)
+        store.out("systemctl", "reload", "dovecot")
+
+    lines = [line for line in users.splitlines() if not line.startswith(f"{BOB}:")]
+    (bob,) = [line for line in users.splitlines() if line.startswith(f"{BOB}:")]
+    use("\n".join([*lines, f"{bob.partition('userdb_')[0]}userdb_quota_rule=*:storage=1B", ""]))
+    yield lambda: use(users)
+    use(users)
+
+
+def test_the_quota_is_the_site_s_or_the_mailbox_s_own(lab):
+    assert limit_of(lab.store, "alice@example.org") == str(10 * 2**20)
+    assert limit_of(lab.store, BOB) == str(20 * 2**20)
+
+
+def test_mail_for_a_full_mailbox_waits_until_there_is_room(lab, gateway, mail, wait, full):
+    returned = mail.bounced()
+    waiting = mail.send(gateway.mail_ipv4, BOB)
+    mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))  # for others there is room
+
+    def reasons():
+        return [to["delay_reason"] for entry in gateway.queue() for to in entry["recipients"] if to["address"] == BOB]
+
+    wait(lambda: any("452 4.2.2" in str(reason) for reason in reasons()), 30, "Bob's mail to be told to come again")
+    assert mail.copies(BOB, waiting) == []
+    full()
+    gateway.out("postqueue", "-f")
+    mail.wait_for(BOB, waiting, 60)
+    assert mail.bounced() == returned
