@@ -196,6 +196,7 @@ RANGES = {
     "dovecot_imaps_port": _PORT,
     "dovecot_lmtp_port": _PORT,
     "dovecot_managesieve_port": _PORT,
+    "dovecot_pop3s_port": _PORT,
     "fail2ban_jails.port": _PORT,
     "firewall_ports.port": _PORT,
     "firewall_ssh_port": _PORT,

@@ -40,6 +40,7 @@ OPTIONS = {
     "no sieve": (
         {"mail_sieve": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "dovecot.*sieve"
     ),
+    "no pop3": ({"mail_pop3": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "pop3-login"),
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no greylist"]

@@ -11,7 +11,7 @@ import pytest
 
 JAILS = {
     "mail_gateways": {"gatehouse-smtp", "gatehouse-submission"},
-    "mail_stores": {"gatehouse-imap", "gatehouse-managesieve"},
+    "mail_stores": {"gatehouse-imap", "gatehouse-managesieve", "gatehouse-pop3"},
 }
 ERRORS = 3  # of a session, after which Postfix ends it
 REFUSED = ["ConnectionRefusedError"]
@@ -42,6 +42,7 @@ for number in range(order["count"]):
 # By jail: the port, how TLS begins there, what a client says, and how answers begin.
 GUESSES = {
     "gatehouse-imap": (993, "", ["1 LOGIN alice@example.org wrong\r\n"], ["1 NO"]),
+    "gatehouse-pop3": (995, "", ["USER alice@example.org\r\n", "PASS wrong\r\n"], ["+OK", "-ERR"]),
     "gatehouse-managesieve": (
         4190, "STARTTLS\r\n", ['AUTHENTICATE "PLAIN" "AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n"\r\n'], ["NO"],
     ),

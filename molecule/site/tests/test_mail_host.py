@@ -25,7 +25,16 @@ with socket.create_connection((sys.argv[1], 24), timeout=10) as plain:
 """
 # "Administratively prohibited" or "no route", the firewall's no; where nothing listens it is ConnectionRefusedError.
 BARRED = ("PermissionError", "OSError")
-PORTS = {"lmtp": 24, "imaps": 993, "greylist": 60000, "smtp": 25, "imap": 143, "managesieve": 4190}
+PORTS = {
+    "lmtp": 24,
+    "imaps": 993,
+    "greylist": 60000,
+    "smtp": 25,
+    "imap": 143,
+    "managesieve": 4190,
+    "pop3s": 995,
+    "pop3": 110,
+}
 
 
 def reach(host, address, port):
@@ -71,7 +80,7 @@ def test_lmtp_without_tls_gets_nothing(lab):
     assert "LHLO" not in answer
 
 
-@pytest.mark.parametrize("port", ["lmtp", "imaps", "managesieve", "greylist"])
+@pytest.mark.parametrize("port", ["lmtp", "imaps", "managesieve", "pop3s", "greylist"])
 def test_inside_answers_and_outside_does_not(lab, port):
     store = lab.store
     for host in [*lab.gateways, *([] if port == "greylist" else [lab.client])]:
@@ -112,6 +121,34 @@ def test_firewall_closes_outside_what_listens_there(lab):
         assert reach(store, "127.0.0.1", PORTS["imap"]) == "connected"  # the control
     finally:
         store.out("systemctl", "stop", "listener")
+
+
+POP3 = """
+import json, poplib, ssl, sys
+order = json.load(sys.stdin)
+context = ssl.create_default_context(cadata=order["ca"])
+context.check_hostname = False
+client = poplib.POP3_SSL(order["address"], 995, context=context, timeout=20)
+client.user(order["user"])
+client.pass_(order["password"])
+print(json.dumps(["\\n".join(map(bytes.decode, client.retr(n + 1)[1])) for n in range(client.stat()[0])][-1:]))
+client.quit()
+"""
+
+
+def test_a_mailbox_is_read_by_pop3(lab, mail):
+    store = lab.store
+    message_id = mail.send(lab.gateways[0].mail_ipv4, "bob@example.org")
+    mail.wait_for("bob@example.org", message_id)
+    order = {
+        "address": store.mail_vpn_address, "user": "bob@example.org",
+        "password": store.lab_passwords["bob@example.org"], "ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"),
+    }  # fmt: skip
+    (text,) = json.loads(lab.client.out("python3", "-c", POP3, given=json.dumps(order)))
+    assert message_id in text
+    wrong = json.dumps({**order, "password": "wrong"})
+    assert "AUTH" in lab.client.run("python3", "-c", POP3, given=wrong, check=False).stderr
+    assert reach(lab.client, store.mail_vpn_address, PORTS["pop3"]) in BARRED
 
 
 def test_wrong_password_is_refused(lab):

@@ -13,14 +13,14 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inven
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place, kind
 
-VARIABLES: dict[str, Any] = {"mail_sieve": True, "mail_quota": "", "mail_mailbox_quotas": {}}
+VARIABLES: dict[str, Any] = {"mail_sieve": True, "mail_pop3": False, "mail_quota": "", "mail_mailbox_quotas": {}}
 UNLIMITED = "none"
 UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"([1-9][0-9]{0,5})([MGT])")
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `sieve`, `quota` and `mailbox_quotas` of the model; quotas are bytes, and 0 is none."""
+    """The parts `sieve`, `pop3`, `quota` and `mailbox_quotas` of the model; quotas are bytes, and 0 is none."""
     least = site["message_size_limit"]
     own: dict[str, int] = {}
     at = given.at("mail_mailbox_quotas")
@@ -33,6 +33,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         own[mailbox] = _size(at[key], value, least)
     return {
         "sieve": given.boolean("mail_sieve"),
+        "pop3": given.boolean("mail_pop3"),
         "quota": _size(given.at("mail_quota"), given["mail_quota"], least) if given["mail_quota"] != "" else 0,
         "mailbox_quotas": {mailbox: own[mailbox] for mailbox in sorted(own)},
     }

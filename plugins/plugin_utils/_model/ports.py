@@ -19,6 +19,7 @@ FOREIGN = ("ansible_port", *SSH_ACCESS)
 
 EPHEMERAL_PORTS = range(32768, 61000)  # Linux: net.ipv4.ip_local_port_range
 TAKEN_PORTS = {22: "ssh"}
+POP_PORTS = (106, 109, 110, 143, 220, 993, 995, 1109, 10993)  # of pop_port_t in EL's policy
 
 
 class Port(NamedTuple):
@@ -41,7 +42,7 @@ class Port(NamedTuple):
     offered: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda _me, _site: True
 
 
-# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993), RFC 5804 1.8 (4190). Submission is on the
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993, 995), RFC 5804 1.8 (4190). Submission is on the
 # VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
 # fill it with whatever he likes.
 PORTS = (
@@ -65,7 +66,7 @@ PORTS = (
         (STORES,),
         ("vpn",),
         "pop_port_t",
-        (106, 109, 110, 143, 220, 993, 995, 1109, 10993),
+        POP_PORTS,
         jail="gatehouse-imap",
     ),
     Port(
@@ -77,6 +78,16 @@ PORTS = (
         (4190,),
         jail="gatehouse-managesieve",
         offered=lambda _me, site: site["sieve"],
+    ),
+    Port(
+        "pop3s",
+        995,
+        (STORES,),
+        ("vpn",),
+        "pop_port_t",
+        POP_PORTS,
+        jail="gatehouse-pop3",
+        offered=lambda _me, site: site["pop3"],
     ),
     Port(
         "greylist",

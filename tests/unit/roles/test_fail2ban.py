@@ -75,7 +75,7 @@ SAID = {
     ],
 }
 # Dovecot's programs for logins say all alike, each in its own name.
-BY_DOVECOT = {"gatehouse-managesieve": "managesieve-login: "}
+BY_DOVECOT = {"gatehouse-managesieve": "managesieve-login: ", "gatehouse-pop3": "pop3-login: "}
 for name, program in BY_DOVECOT.items():
     SAID[name] = [line.replace("imap-login: ", program) for line in SAID["gatehouse-imap"]]
 OTHER = "198.51.100.7"

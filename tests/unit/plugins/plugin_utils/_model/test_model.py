@@ -1054,8 +1054,12 @@ def test_the_lab_in_whole():
             )
         },
         "postmaster": "alice@example.org",
-        "ports": {"smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "managesieve": 4190, "greylist": 60000},
+        "ports": {
+            "smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "managesieve": 4190, "pop3s": 995,
+            "greylist": 60000,
+        },
         "sieve": True,
+        "pop3": False,
         "quota": 0,
         "mailbox_quotas": {},
         "logins": {},
@@ -1449,7 +1453,7 @@ def test_time_grows_with_the_site_not_with_its_square():
 
 
 def test_a_port_without_a_label_gets_one_where_it_is_listened_on():
-    models = _model.build(*inventory(site(mail_ports={"lmtp": 2424, "imaps": 995})))
+    models = _model.build(*inventory(site(mail_ports={"lmtp": 2424, "imaps": 10993})))
     assert models["store.example.org"]["selinux_ports"] == [
         {"port": "2424", "proto": "tcp", "setype": "lmtp_port_t"},
     ]
@@ -1473,7 +1477,7 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
 
 
 def test_ports_that_are_offered_have_their_jails():
-    changes = {**site(mail_logins={"alice@example.org": "alice@example.org"}, mail_ports={"imaps": 995})["all"]}
+    changes = {**site(mail_logins={"alice@example.org": "alice@example.org"}, mail_ports={"imaps": 10993})["all"]}
     changes["vault_mail_login_passwords"] = {"alice@example.org": "x" * 24}
     models = _model.build(*inventory({"all": changes}))
     assert models["mx1.example.org"]["jails"] == [
@@ -1481,9 +1485,15 @@ def test_ports_that_are_offered_have_their_jails():
         {"name": "gatehouse-submission", "port": 32841},
     ]
     assert models["store.example.org"]["jails"] == [
-        {"name": "gatehouse-imap", "port": 995},
+        {"name": "gatehouse-imap", "port": 10993},
         {"name": "gatehouse-managesieve", "port": 4190},
     ]
+
+
+def test_pop3_is_offered_where_it_is_asked_for():
+    store = _model.build(*inventory(site(mail_pop3=True)))["store.example.org"]
+    assert {"name": "pop3s", "port": 995, "protocol": "tcp", "zones": ["vpn"]} in store["listen"]
+    assert {"name": "gatehouse-pop3", "port": 995} in store["jails"]
 
 
 def test_a_quota_is_bytes_and_a_mailbox_may_have_its_own():
