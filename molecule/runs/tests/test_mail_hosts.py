@@ -11,7 +11,7 @@ from lab.inventory import Inventory
 
 OTHER, CAROL, BOB = "store2.example.org", "carol@two.example", "bob@example.org"
 COUNT = 10  # messages for each mail host by each gateway, every ten seconds: no more than a stranger may send
-AWAY = 45  # seconds, so that several deliveries are tried
+AWAY = 20  # seconds, so that deliveries are tried again; Postfix waits the longer, the older a message is
 SOON = 10  # seconds in which a message is there that nothing holds up
 RECOVERY = 60
 
