@@ -60,7 +60,6 @@ ERRORS = {
     "unjudged without an address": {
         "milter.py": ('self.exempt = self.client != "" and', 'self.exempt = self.client == "" or')
     },
-    "what went wrong before the end is forgotten": {"milter.py": ("self.wrong = wrong", "del wrong")},
     "memory that is not given back": {"milter.py": ("self.size = 0", f"self.size = 0\n        {KEPT}")},
 }
 

@@ -10,7 +10,6 @@ those it sees are opendkim's. At submission it comes first, and what it adds is 
 from __future__ import annotations
 
 import email.utils
-import functools
 import ipaddress
 import json
 import random
@@ -84,39 +83,38 @@ class Refusal(Exception):
         self.text = re.sub(r"[^\x20-\x24\x26-\x7e]", "?", text)[:400]
 
 
-def _hears(method: Callable[..., None]) -> Callable[..., int]:
-    """Have Postfix go on without a reply. What goes wrong is kept for eom, since libmilter would drop it."""
+def _decides(method: Callable[..., Any]) -> Callable[..., int]:
+    """Turn a Refusal into the milter's reply."""
 
-    @functools.wraps(method)
-    def hear(self: Judge, *arguments: Any) -> int:
+    def decide(self: Judge, *arguments: Any) -> int:
         try:
             method(self, *arguments)
-        except Exception as wrong:
-            self.wrong = wrong
+        except Refusal as refusal:
+            self.log(f"{refusal.code} {refusal.enhanced} {refusal.text}")
+            self.setreply(refusal.code, refusal.enhanced, refusal.text)
+            return Milter.REJECT if refusal.code.startswith("5") else Milter.TEMPFAIL
         return Milter.CONTINUE
 
-    return Milter.noreply(hear)
+    return decide
 
 
 class Judge(Milter.Base):
-    """One connection; a message begins with envfrom, and all that is said of it is said by eom."""
+    """One connection; a message begins with envfrom."""
 
     settings: Settings
 
-    @_hears
-    def connect(self, _name: str, _family: int, address: Any) -> None:
-        self.helo, self.exempt = "", False
+    def connect(self, _name: str, _family: int, address: Any) -> int:
         # A client on a unix socket is this host itself. None is one whose address Postfix could not find out.
         self.client = address[0] if isinstance(address, tuple) else "127.0.0.1" if address else ""
         self.exempt = self.client != "" and self.settings.is_exempt(self.client)
+        self.helo = ""
+        return Milter.CONTINUE
 
-    @_hears
-    def hello(self, helo: str) -> None:
+    def hello(self, helo: str) -> int:
         self.helo = helo
+        return Milter.CONTINUE
 
-    @_hears
-    def envfrom(self, path: str, *_parameters: str) -> None:
-        self.wrong: Optional[Exception] = None
+    def envfrom(self, path: str, *_parameters: str) -> int:
         self.path = path
         self.login: Optional[str] = self.getsymval("{auth_authen}")
         self.size = 0
@@ -124,11 +122,10 @@ class Judge(Milter.Base):
         self.results: list[reading.Result] = []
         self.signatures: list[Optional[tuple[str, str]]] = []
         self.credible = True
+        return Milter.CONTINUE
 
-    @_hears
+    @_decides
     def header(self, name: str, value: str) -> None:
-        if self.wrong:
-            return
         # With the colon, a space and the line end; value is without its first space.
         self.size += len(name) + len(value.encode("utf-8", "surrogateescape")) + 4
         limit = self.settings.header_size_limit
@@ -144,19 +141,12 @@ class Judge(Milter.Base):
             if len(self.signatures) < reading.SIGNATURES:
                 self.signatures.append(reading.signature(value))
 
-    def eom(self) -> int:
-        try:
-            if self.wrong:
-                raise self.wrong
-            if self.login:
-                self.submit(self.login)
-            elif not self.exempt:
-                self.judge()
-        except Refusal as refusal:
-            self.log(f"{refusal.code} {refusal.enhanced} {refusal.text}")
-            self.setreply(refusal.code, refusal.enhanced, refusal.text)
-            return Milter.REJECT if refusal.code.startswith("5") else Milter.TEMPFAIL
-        return Milter.CONTINUE
+    @_decides
+    def eom(self) -> None:
+        if self.login:
+            self.submit(self.login)
+        elif not self.exempt:
+            self.judge()
 
     def submit(self, login: str) -> None:
         """RFC 6409: what was handed in by somebody who logged in."""
