@@ -73,14 +73,15 @@ def unit_of(cgroup: str) -> str:
     return ""
 
 
-def socket_units(said: str) -> dict[tuple[Address, int], str]:
-    """{(address, port): unit} of the sockets at which systemd itself listens, from ``systemctl list-sockets``."""
-    found = {}
+def socket_units(said: str) -> dict[tuple[Address, int], set[str]]:
+    """{(address, port): units} of the sockets at which systemd itself listens, from ``systemctl list-sockets``."""
+    found: dict[tuple[Address, int], set[str]] = {}
     for line in said.splitlines():
-        where, *cells = line.split()
+        where, _space, rest = line.partition(" ")
         address, _colon, port = where.rpartition(":")
         with contextlib.suppress(ValueError):  # a path, a name, a vsock
-            found[address_of(address), int(port)] = next(cell for cell in cells if cell.endswith(".socket"))
+            units = {cell for cell in rest.split() if cell.endswith(".socket")}
+            found.setdefault((address_of(address), int(port)), set()).update(units)
     return found
 
 
@@ -101,7 +102,7 @@ def foreign(
     places: Iterable[Place],
     found: Iterable[Listener],
     unit: Callable[[int], str],
-    sockets: Mapping[tuple[Address, int], str],
+    sockets: Mapping[tuple[Address, int], set[str]],
     ours: list[str],
     replaced: list[str],
     active: bool,
@@ -116,15 +117,17 @@ def foreign(
     said = {}
     for place in places:
         for listener in filter(place.taken_by, found):
-            units = {
-                sockets.get((listener.address, listener.port), "") if pid == SYSTEMD else unit(pid)
-                for _name, pid in listener.processes
-            }
+            of_systemd = any(pid == SYSTEMD for _name, pid in listener.processes)
+            if of_systemd:  # which of several at one port it is, nobody says
+                units = sockets.get((listener.address, listener.port), {""})
+            else:
+                units = {unit(pid) for _name, pid in listener.processes}
             local = listener.address is not None and listener.address.is_loopback
             allowed = [*ours, *(replaced if local else [])]
             if active and not listener.processes:
                 continue
-            if any(fnmatch.fnmatchcase(name, pattern) for name in units for pattern in allowed):
+            known = [any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed) for name in units]
+            if all(known) if of_systemd else any(known):
                 continue
             who = ", ".join(sorted({name for name, _pid in listener.processes})) or "somebody"
             of_unit = f" ({', '.join(sorted(units - {''}))})" if units - {""} else ""

@@ -26,12 +26,16 @@ def written(
 ) -> list[dict[str, Any]]:
     """The records of ``mail_dkim``: those that are there, and one for each key that this host made, as (key, PEM).
 
-    A key that is there with this public part stays as it is; another one of its name was lost, and is replaced.
+    A key that is there with this public part stays as it is; another one of its name was lost, and is replaced. Raises
+    ValueError where the name is another host's.
     """
     records = {(record["domain"], record["selector"]): dict(record) for record in there}
     for key, pem in made:
         name, public = (key["domain"], key["selector"]), public_part(pem, key["type"])
-        if records.get(name, {}).get("public") != public:
+        there_now = records.get(name, {})
+        if there_now.get("host", host) != host:
+            raise ValueError(f"{'/'.join(name)} is a key of {there_now['host']}; give {host} another selector")
+        if there_now.get("public") != public:
             records[name] = {
                 "domain": key["domain"], "selector": key["selector"], "host": host, "type": key["type"],
                 "stage": key["stage"], "since": since, "public": public,

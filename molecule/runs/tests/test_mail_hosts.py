@@ -81,5 +81,5 @@ def test_a_mail_host_that_is_away_holds_up_its_own_mail_alone(lab, mail, other, 
     often = arrives(late, other, CAROL, RECOVERY)
     print(f"{name}: {len(late)} messages within {time.monotonic() - started:.0f} s")
     # A delivery that is cut off before its last reply may be done twice (RFC 5321, 6.1).
-    assert often == {1} or name == "frozen"
+    assert often == {1} or (name == "frozen" and often <= {1, 2})
     assert mail.bounced() == []

@@ -37,6 +37,9 @@ PORTS = {
 }
 
 
+FOR_GATEWAYS = ("lmtp", "greylist")
+
+
 def reach(host, address, port):
     return json.loads(host.out("python3", "-c", CONNECT, given=json.dumps({"host": address, "port": port})))
 
@@ -65,17 +68,17 @@ def test_lmtp_wants_a_gateway_s_certificate(lab, gateway):
     assert "220 store.example.org" in openssl(gateway, lab.store, *mine)  # the control
     assert "220 " not in openssl(gateway, lab.store)
     assert "220 " not in openssl(lab.store, lab.store, *mine)  # of the CA, but not a gateway's
-    lab.client.out(
+    gateway.out(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
         "-subj", f"/CN={gateway.name}", "-addext", f"subjectAltName=DNS:{gateway.name}", "-keyout", "/tmp/forged.key",
         "-out", "/tmp/forged.crt",
     )  # fmt: skip
-    assert "220 " not in openssl(lab.client, lab.store, "-cert", "/tmp/forged.crt", "-key", "/tmp/forged.key")
+    assert "220 " not in openssl(gateway, lab.store, "-cert", "/tmp/forged.crt", "-key", "/tmp/forged.key")
 
 
-def test_lmtp_without_tls_gets_nothing(lab):
+def test_lmtp_without_tls_gets_nothing(lab, gateway):
     """A TLS alert at the most; the control is test_lmtp_wants_a_gateway_s_certificate."""
-    answer = lab.client.out("python3", "-c", SPEAK, lab.store.mail_vpn_address)
+    answer = gateway.out("python3", "-c", SPEAK, lab.store.mail_vpn_address)
     assert "220" not in answer
     assert "LHLO" not in answer
 
@@ -83,15 +86,16 @@ def test_lmtp_without_tls_gets_nothing(lab):
 @pytest.mark.parametrize("port", ["lmtp", "imaps", "managesieve", "pop3s", "greylist"])
 def test_inside_answers_and_outside_does_not(lab, port):
     store = lab.store
-    for host in [*lab.gateways, *([] if port == "greylist" else [lab.client])]:
+    for host in [*lab.gateways, *([] if port in FOR_GATEWAYS else [lab.client])]:
         assert reach(host, store.mail_vpn_address, PORTS[port]) == "connected"
     for address in (store.lab_address4, store.lab_address6):
         assert reach(lab.internet, address, PORTS[port]) in BARRED
 
 
-def test_the_greylist_is_for_gateways_alone(lab):
+@pytest.mark.parametrize("port", FOR_GATEWAYS)
+def test_what_is_for_gateways_is_for_them_alone(lab, port):
     """Who else is on the VPN reaches the mail host; the control with the gateways is above."""
-    assert reach(lab.client, lab.store.mail_vpn_address, PORTS["greylist"]) in BARRED
+    assert reach(lab.client, lab.store.mail_vpn_address, PORTS[port]) in BARRED
     assert reach(lab.client, lab.store.mail_vpn_address, PORTS["imaps"]) == "connected"
 
 

@@ -43,6 +43,7 @@ def test_mail_for_a_full_mailbox_waits_until_there_is_room(lab, gateway, mail, w
         return [to["delay_reason"] for entry in gateway.queue() for to in entry["recipients"] if to["address"] == BOB]
 
     wait(lambda: any("452 4.2.2" in str(reason) for reason in reasons()), 30, "Bob's mail to be told to come again")
+    assert "in reply to RCPT TO command" in " ".join(reasons())  # and not after the message, each time
     assert mail.copies(BOB, waiting) == []
     full()
     gateway.out("postqueue", "-f")

@@ -44,7 +44,7 @@ class Port(NamedTuple):
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993, 995), RFC 5804 1.8 (4190). Submission is on the
 # VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
-# fill it with whatever he likes.
+# fill it with whatever he likes. LMTP asks for a certificate, and each connection is a process before it has shown one.
 PORTS = (
     Port(
         "smtp", 25, (GATEWAYS,), ("internet", "vpn"), "smtp_port_t", (25, 465, 587), fixed=True, jail="gatehouse-smtp"
@@ -59,7 +59,7 @@ PORTS = (
         jail="gatehouse-submission",
         offered=lambda _me, site: bool(site["logins"]),
     ),
-    Port("lmtp", 24, (STORES,), ("vpn",), "lmtp_port_t", (24, 2003)),
+    Port("lmtp", 24, (STORES,), ("vpn",), "lmtp_port_t", (24, 2003), gateways_only=True),
     Port(
         "imaps",
         993,

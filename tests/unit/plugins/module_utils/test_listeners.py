@@ -18,12 +18,16 @@ tcp LISTEN 0      20 127.0.0.1:587  0.0.0.0:* users:(("exim4",pid=31,fd=3))
 tcp LISTEN 0      511 *:80  *:* users:(("nginx",pid=41,fd=6))
 tcp LISTEN 0      20 [::1]:587  [::]:* users:(("exim4",pid=31,fd=4))
 tcp LISTEN 0      4096 10.8.0.31:24  0.0.0.0:* users:(("systemd",pid=1,fd=34))
+tcp LISTEN 0      4096 10.8.0.31:26  0.0.0.0:* users:(("systemd",pid=1,fd=36))
 tcp LISTEN 0      4096 [fd00::31]:24  [::]:* users:(("systemd",pid=1,fd=35))
 """
 SOCKETS = """
 /run/dbus/system_bus_socket dbus.socket dbus.service
 10.8.0.31:24 ours.socket -
 [fd00::31]:24 theirs.socket theirs@1.service theirs@2.service
+10.8.0.31:26 ours.socket -
+10.8.0.31:26 theirs.socket -
+
 vsock::22 sshd-vsock.socket sshd@.service
 kobject-uevent 1 systemd-udevd-kernel.socket systemd-udevd.service
 """
@@ -49,6 +53,10 @@ WAYS = {
     "another protocol": ({"port": 323}, []),
     "our own": ({"port": 25, "ours": ["postfix*.service"]}, []),
     "our own socket, at which systemd listens": ({"port": 24, "address": "10.8.0.31", "ours": ["ours.socket"]}, []),
+    "one of two sockets, at which systemd listens": (
+        {"port": 26, "address": "10.8.0.31", "ours": ["ours.socket", "postfix*"]},
+        ["tcp port 26 at 10.8.0.31 is taken by systemd (ours.socket, theirs.socket)"],
+    ),
     "another's socket, at which systemd listens": (
         {"port": 24, "address": "fd00::31", "ours": ["ours.socket"]},
         ["tcp port 24 at fd00::31 is taken by systemd (theirs.socket)"],

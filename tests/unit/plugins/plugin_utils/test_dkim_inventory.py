@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from ansible_collections.gatehouse.mail.plugins.plugin_utils import _dkim_inventory as core
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -40,6 +41,12 @@ def test_a_key_is_added_to_those_of_others():
 def test_a_key_that_is_there_stays_as_it_is():
     there = {**RECORD, "public": "a", "since": BEFORE, "stage": "published"}
     assert core.written([there], [(KEY, "a")], HOST, SINCE) == [there]
+
+
+def test_two_hosts_have_no_key_of_one_name():
+    there = {**RECORD, "host": "mx2.example.org", "public": "b"}
+    with pytest.raises(ValueError, match=r"example\.org/mx1 is a key of mx2\.example\.org; give mx1"):
+        core.written([there], [(KEY, "a")], HOST, SINCE)
 
 
 def test_a_key_that_was_lost_is_replaced():

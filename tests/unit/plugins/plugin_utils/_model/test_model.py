@@ -1152,7 +1152,7 @@ def test_the_lab_in_whole():
     }  # fmt: skip
     smtp = [{"name": "smtp", "port": 25, "protocol": "tcp", "zones": ["internet", "vpn"]}]
     dovecot = [
-        {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"]},
+        {"name": "lmtp", "port": 24, "protocol": "tcp", "zones": ["vpn"], "sources": ["10.99.0.11", "10.99.0.12"]},
         {"name": "imaps", "port": 993, "protocol": "tcp", "zones": ["vpn"]},
         {"name": "managesieve", "port": 4190, "protocol": "tcp", "zones": ["vpn"]},
         {
