@@ -13,9 +13,10 @@ def limit_of(store, mailbox):
 
 
 @pytest.fixture
-def full(lab):
-    """Bob's mailbox has no room; full() gives him what he had."""
+def full(lab, gateway, mail):
+    """Bob has a mail, and no room; full() gives him what he had."""
     store = lab.store
+    mail.wait_for(BOB, mail.send(gateway.mail_ipv4, BOB))
     users = store.out("cat", USERS)
 
     def use(text):
