@@ -64,7 +64,7 @@ def each_second(signal: str, units: str) -> Fault:
     """Of units that are there for a connection alone; in the end there has been one that was met."""
     count = f"systemctl list-units --plain --no-legend '{units}' | wc -l"
     again = f"while sleep 1; do {count}; systemctl kill --signal={signal} '{units}'; done"
-    broken = f'systemd-run --quiet --unit=fault --property=StandardOutput=truncate:/run/fault sh -c "{again}"'
+    broken = f'systemd-run --quiet --collect --unit=fault --property=StandardOutput=truncate:/run/fault sh -c "{again}"'
     mended = f"systemctl stop fault && systemctl stop '{units}'"
     met = "grep -q '[1-9]' /run/fault && rm /run/fault"
     return Fault("store", broken, mended, ACCEPTED, afterwards=met, once=False)
