@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.stress  # it takes several runs of site.yml
+
 CA = "/etc/pki/gatehouse/ca.crt"
 
 

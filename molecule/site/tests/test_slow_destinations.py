@@ -8,6 +8,8 @@ import uuid
 
 import pytest
 
+pytestmark = pytest.mark.stress  # it takes several runs of site.yml
+
 CLASSES = [
     {"domains": ["sender.example"], "concurrency": 2},
     {"domains": ["allowed.sender.example"], "delay": 4},
