@@ -26,16 +26,17 @@ class Inventory:
         (folder / "group_vars/all/state.yml").write_text(json.dumps({"lab_state": str(state)}))
 
     @contextlib.contextmanager
-    def edit(self, name: str = "group_vars/all/mail.yml") -> Iterator[Any]:
+    def edit(self, name: str = "group_vars/all/mail.yml", *keys: str) -> Iterator[Any]:
+        """What stands in a file, or below these keys of it, to be changed."""
         file = self.folder / name
-        content = yaml.safe_load(file.read_text())
-        yield content
+        content = part = yaml.safe_load(file.read_text())
+        for key in keys:
+            part = part[key]
+        yield part
         file.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    @contextlib.contextmanager
-    def hosts(self, group: str) -> Iterator[Any]:
-        with self.edit("hosts.yml") as content:
-            yield content["all"]["children"][group]["hosts"]
+    def hosts(self, group: str) -> contextlib.AbstractContextManager[Any]:
+        return self.edit("hosts.yml", "all", "children", group, "hosts")
 
     @contextlib.contextmanager
     def new_host(self, lab: Lab, group: str, name: str, variables: dict[str, Any]) -> Iterator[Host]:
