@@ -15,6 +15,13 @@ import yaml
 
 from .hosts import ROOT, Host, Lab
 
+# A second mail host, of the other family.
+STORE2 = "store2.example.org"
+STORE2_VARIABLES = {
+    "mail_vpn_address": "{{ lab_vpn4 }}.32", "lab_address4": "{{ lab_internet4 }}.32",
+    "lab_address6": "{{ lab_internet6 }}::32", "lab_container": "store2", "lab_image": "debian12",
+}  # fmt: skip
+
 
 class Inventory:
     """It goes on with the lab's state."""

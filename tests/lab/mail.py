@@ -146,6 +146,11 @@ class Mail:
     lab: Lab
     smtp: Dialogue
 
+    def of(self, store: Host) -> Mail:
+        """The mailboxes of another mail host."""
+        groups = {**self.lab.groups, "mail_stores": [store.name]}
+        return dataclasses.replace(self, lab=Lab({**self.lab.hosts, store.name: store}, groups))
+
     @staticmethod
     def new_id() -> str:
         return f"<{uuid.uuid4()}@sender.example>"

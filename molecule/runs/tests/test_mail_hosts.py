@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import time
 
 import pytest
-from lab.inventory import Inventory
+from lab.inventory import STORE2, STORE2_VARIABLES, Inventory
 
-OTHER, CAROL, BOB = "store2.example.org", "carol@two.example", "bob@example.org"
+CAROL, BOB = "carol@two.example", "bob@example.org"
 COUNT = 10  # messages for each mail host by each gateway, every ten seconds: no more than a stranger may send
 AWAY = 20  # seconds, so that deliveries are tried again; Postfix waits the longer, the older a message is
 SOON = 10  # seconds in which a message is there that nothing holds up
@@ -37,22 +36,17 @@ ABSENCES = {
 @pytest.fixture(scope="module")
 def other(lab, mail, state, tmp_path_factory):
     """The mailboxes of a second mail host, which has a domain and a mailbox of its own."""
-    own = {
-        "mail_vpn_address": "{{ lab_vpn4 }}.32", "lab_address4": "{{ lab_internet4 }}.32",
-        "lab_address6": "{{ lab_internet6 }}::32", "lab_container": "store2", "lab_image": "debian12",
-    }  # fmt: skip
     inventory = Inventory(tmp_path_factory.mktemp("two") / "mysite", state)
     with inventory.edit() as variables:
         variables["mail_domains"][0]["store"] = lab.store.name
-        variables["mail_domains"].append({"name": "two.example", "store": OTHER})
+        variables["mail_domains"].append({"name": "two.example", "store": STORE2})
         variables["mail_mailboxes"].append(CAROL)
     with inventory.edit("group_vars/all/vault.yml") as secrets:
         secrets["vault_mail_password_hashes"][CAROL] = secrets["vault_mail_password_hashes"][BOB]
-    with inventory.new_host(lab, "mail_stores", OTHER, own) as host:
+    with inventory.new_host(lab, "mail_stores", STORE2, STORE2_VARIABLES) as host:
         results = lab.playbook("playbooks/site.yml", inventory=inventory.folder)
         assert [result for result in results if result.get("failed")] == []
-        groups = {**lab.groups, "mail_stores": [OTHER]}
-        yield dataclasses.replace(mail, lab=type(lab)({**lab.hosts, OTHER: host}, groups))
+        yield mail.of(host)
     results = lab.playbook("playbooks/site.yml")
     assert [result for result in results if result.get("failed")] == []
 

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from lab.inventory import STORE2, STORE2_VARIABLES, Inventory
 
 ROOT = Path(__file__).resolve().parents[3]
 BOB, ALICE = "bob@example.org", "alice@example.org"
@@ -77,7 +78,7 @@ def test_every_section_with_commands_has_its_test():
 class Procedure:
     """A section of a page, whose commands are run one after the other."""
 
-    def __init__(self, lab: Any, inventory: Any, page: str, heading: str, names: dict[str, str]) -> None:
+    def __init__(self, lab: Any, inventory: Inventory, page: str, heading: str, names: dict[str, str]) -> None:
         self.lab, self.inventory = lab, inventory
         self.names = {"inventories/mysite": str(inventory.folder), " --ask-vault-pass": "", **names}
         self.left = commands(section((ROOT / f"docs/{page}.md").read_text(), heading))
@@ -496,7 +497,7 @@ def wait_for_ttl():
 @pytest.mark.stress
 def test_a_domain_moves_to_another_mail_host(lab, mail, wait, inventory, procedure, state, published, lab_as_before):
     """With its numbers, flags and folders; the passwords come by the inventory."""
-    old, name = lab.store, "store2.example.org"
+    old = lab.store
     kept = mail.send(lab.gateways[0].mail_ipv4, ALICE)
     mail.wait_for(ALICE, kept)
     old.out("doveadm", "mailbox", "create", "-u", ALICE, "Kept")
@@ -510,13 +511,8 @@ def test_a_domain_moves_to_another_mail_host(lab, mail, wait, inventory, procedu
 
     before = messages(old)
     assert any(line.startswith("Kept\t") and "Flagged" in line for line in before)
-    own = {
-        "mail_vpn_address": "{{ lab_vpn4 }}.32", "lab_address4": "{{ lab_internet4 }}.32",
-        "lab_address6": "{{ lab_internet6 }}::32", "lab_container": "store2", "lab_image": "debian12",
-    }  # fmt: skip
-    with inventory.new_host(lab, "mail_stores", name, own) as store:
-        groups = {**lab.groups, "mail_stores": [name]}
-        there = dataclasses.replace(mail, lab=type(lab)({**lab.hosts, name: store}, groups))
+    with inventory.new_host(lab, "mail_stores", STORE2, STORE2_VARIABLES) as store:
+        there = mail.of(store)
         by_ssh = f"ssh -i {state}/id_ed25519 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
         names = {f"ssh {host.name}": f"{by_ssh} ops@{host.mail_vpn_address}" for host in (old, store)}
         with mail_without_end(mail) as stream, procedure("A domain moves to another mail host", **names) as page:
@@ -526,7 +522,7 @@ def test_a_domain_moves_to_another_mail_host(lab, mail, wait, inventory, procedu
             page.on([old], "systemctl stop gatehouse-lmtp.socket dovecot")
             page.on_controller("ssh")
             with inventory.edit() as variables:
-                variables["mail_domains"][0]["store"] = name
+                variables["mail_domains"][0]["store"] = store.name
             page.play("site")
             page.on(lab.gateways, "postqueue -f")
             assert messages(store) == before
