@@ -107,6 +107,17 @@ def send(smtp, gateway):
 
 
 @pytest.fixture
+def judged(send):
+    """judged(message): the reply to a large message, which comes again while the scanner had too little time."""
+
+    def decide(text):
+        replies = (send(text) for _ in range(5))
+        return next((reply for reply in replies if not reply.startswith(WAITS)), WAITS)
+
+    return decide
+
+
+@pytest.fixture
 def clamd(gateway):
     """The scanner's unit, which each family calls otherwise."""
     needed = gateway.out("systemctl", "show", "--property=Requires", "--value", "clamav-milter").split()
@@ -124,11 +135,11 @@ def test_eicar_is_refused_in_every_form_and_harmless_mail_comes_in(mail, gateway
     assert [one for one in gateway.queue() if one["sender"] == SENDER] == []
 
 
-def test_eicar_is_refused_at_the_end_of_a_large_message(mail, gateway, send):
+def test_eicar_is_refused_at_the_end_of_a_large_message(mail, judged):
     """Larger than what the distributions' settings have scanned, and far from what ClamAV would."""
     line = "a long line of a long message".ljust(76, ".") + "\r\n"
     filler = line * (30_000_000 // len(line))
-    assert send(message(mail.new_id(), "plain", filler + EICAR)).startswith(REFUSED)
+    assert judged(message(mail.new_id(), "plain", filler + EICAR)).startswith(REFUSED)
 
 
 ARCHIVES = ("zip", "zip that lies", "zip by bzip2", "tar", "gzip", "bzip2", "xz")
@@ -143,21 +154,21 @@ def archives():
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
-def test_no_virus_hides_behind_the_size_that_is_looked_at(mail, send, archives, kind):
+def test_no_virus_hides_behind_the_size_that_is_looked_at(mail, judged, archives, kind):
     """clamd cuts a member of some archives there and says nothing of it; whatever was cut is refused."""
-    assert send(packed(mail.new_id(), archives[kind])).startswith(EXCEEDED)
+    assert judged(packed(mail.new_id(), archives[kind])).startswith(EXCEEDED)
 
 
-def test_what_is_looked_at_to_its_end_is_judged_by_what_it_is(mail, send):
+def test_what_is_looked_at_to_its_end_is_judged_by_what_it_is(mail, judged):
     """Up to the last buffer before the limit: a virus there is found, and harmless mail comes in."""
     size = LIMIT - 8192 - len(EICAR)
     archive, good = io.BytesIO(), mail.new_id()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("a", bytes(size + len(EICAR)))
-    assert send(packed(mail.new_id(), archived("zip", size))).startswith(REFUSED)
-    assert send(packed(good, archive.getvalue())).startswith("250 ")
+    assert judged(packed(mail.new_id(), archived("zip", size))).startswith(REFUSED)
+    assert judged(packed(good, archive.getvalue())).startswith("250 ")
     mail.wait_for(TO, good)
-    assert send(packed(mail.new_id(), archived("zip", 300_000_000))).startswith(EXCEEDED)
+    assert judged(packed(mail.new_id(), archived("zip", 300_000_000))).startswith(EXCEEDED)
 
 
 def test_who_logs_in_is_refused_the_same(mail, gateway, submit):
