@@ -26,7 +26,7 @@ def make(folder, name):
 
 @pytest.fixture(scope="module")
 def brought(lab, tmp_path_factory):
-    """{gateway: the operator's certificate}, which the gateways have; in the end it is gone."""
+    """{gateway: the operator's certificate}, which the gateways have; in the end it is gone, and its key with it."""
     folder = tmp_path_factory.mktemp("brought")
     beside = folder / "hosts.json"  # since an extra variable would give the files to the mail host as well
 
@@ -35,6 +35,12 @@ def brought(lab, tmp_path_factory):
         results = lab.playbook("playbooks/site.yml", *more, *tags)
         assert [result for result in results if result.get("failed")] == []
         return [(result["host"], result["task"]) for result in results if result.get("changed")]
+
+    def there(gateway):
+        """Whose keys for port 25 lie on the gateway."""
+        return gateway.out("sh", "-c", "cd /etc/pki/gatehouse && ls public-*").split()
+
+    issued = ["public-ecdsa.crt", "public-ecdsa.key", "public-rsa.crt", "public-rsa.key"]
 
     def write():
         pairs = {gateway.name: make(folder, gateway.name) for gateway in lab.gateways}
@@ -50,9 +56,14 @@ def brought(lab, tmp_path_factory):
         assert run("-i", str(beside))
         assert run("-i", str(beside)) == []
         assert [gateway.out("cat", "/var/spool/postfix/pid/master.pid") for gateway in lab.gateways] == pids
+        assert [there(gateway) for gateway in lab.gateways] == [
+            ["public-0.crt", "public-0.key", *issued] for _gateway in lab.gateways
+        ]
         yield texts
     finally:
         run()
+        assert [there(gateway) for gateway in lab.gateways] == [issued for _gateway in lab.gateways]
+        assert run() == []
 
 
 @pytest.fixture
