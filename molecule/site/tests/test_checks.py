@@ -115,7 +115,7 @@ def test_a_key_stands_in_one_file_and_in_no_log(asked, gateway, key, wait):
     finally:
         resolver("forward_remove", "dq.example")
         gateway.out("systemctl", "start", "gatehouse-dns-lists", "gatehouse-dns-lists.timer")
-    wait(lambda: ".keyed.example: RBL lookup error" in gateway.mail_log(), 10, "the warning in the log")
+    wait(lambda: ".keyed.example: RBL lookup error" in gateway.mail_log(), 20, "the warning in the log")
     assert key not in gateway.mail_log() + gateway.journal(since="@0", output="short")
     assert key in gateway.out("dig", "2.0.0.127.keyed.example")
     having = gateway.run(

@@ -111,7 +111,7 @@ def test_greylisting_that_is_tried_only_says_what_it_would_do(ask, wait, tried):
         lines = [line for line in tried.mail_log().splitlines() if sender in line]
         return any("reject_warning" in line and "Greylisted" in line for line in lines)
 
-    wait(warned, 10, "the line in the log")
+    wait(warned, 20, "the line in the log")
 
 
 # The greylist is away

@@ -182,4 +182,4 @@ def test_no_script_sends_anything_to_forged_senders(lab, bobs, deliver, count, r
     if action != "ereject":  # which refuses in LMTP, and leaves it to the gateway to tell the sender
         sent = recorder(allowed=True)
         deliver([f"{uuid.uuid4().hex}@sender.example"])
-        wait(sent, 5, "what would have been sent")
+        wait(sent, 20, "what would have been sent")

@@ -102,7 +102,7 @@ def test_postfix_alone_may_open_it(gateway):
 def test_each_connection_names_the_mail_host_s_certificate_in_the_mail_log(gateway, mail, wait):
     before = len(gateway.mail_log())
     mail.wait_for(BOB, mail.send(gateway.mail_ipv4, BOB))
-    wait(lambda: f"CN={HOST}" in gateway.mail_log()[before:], 10, "the certificate")
+    wait(lambda: f"CN={HOST}" in gateway.mail_log()[before:], 20, "the certificate")
     assert "Certificate accepted at depth=0" in gateway.mail_log()[before:]
 
 
@@ -111,7 +111,7 @@ def test_a_connection_is_kept_for_the_next_message(gateway, mail, wait):
     before = len(gateway.mail_log())
     for _number in range(3):
         mail.wait_for(BOB, mail.send(gateway.mail_ipv4, BOB))
-    wait(lambda: gateway.mail_log()[before:].count("status=sent") >= 3, 10, "three deliveries")
+    wait(lambda: gateway.mail_log()[before:].count("status=sent") >= 3, 20, "three deliveries")
     assert gateway.mail_log()[before:].count("Certificate accepted at depth=0") == 1
 
 
