@@ -69,6 +69,7 @@ def other() -> dict[str, dict[str, Any]]:
         "mail_postscreen": True,
         "mail_tried_checks": ["greylisting"],
         "mail_bans": False,
+        "mail_submission": False,
         "public_suffix_list_refresh": "cron",
         "mail_slow_destinations": [
             {"domains": ["far.example", "away.example"], "concurrency": 2},

@@ -93,7 +93,9 @@ def layers(platform: str) -> list[str]:
 @functools.cache
 def registered(platform: str) -> dict[str, Any]:
     asked_for = "".join(
-        (ROLES / "postfix" / path).read_text() for path in ("vars/main.yml", "templates/etc/postfix/main.cf.j2")
+        (ROLES / role / path).read_text()
+        for role in ("postfix", "submission")
+        for path in ("vars/main.yml", "templates/etc/postfix/main.cf.j2")
     )
     known = [name for name in KNOWN + ([] if platform == "el9" else NEWER) if f"'{name}'" in asked_for]
     shapes = {
@@ -102,6 +104,9 @@ def registered(platform: str) -> dict[str, Any]:
         "__certificate_signed": {"results": []},
         "__postfix_dns_lists": {"stat": {"exists": False}},
         "__postfix_ipv6": {"stat": {"exists": PLATFORMS[platform]["family"] == "RedHat"}},
+        "__submission_defaults": {"stdout_lines": [*(f"{name} = x" for name in known), IMPORT]},
+        "__submission_ipv6": {"stat": {"exists": PLATFORMS[platform]["family"] == "RedHat"}},
+        "__submission_ours": {"stat": {"exists": True}},
         "__clamav_meminfo": {"content": base64.b64encode(b"MemTotal:        8054884 kB\n").decode()},
         "__fail2ban_client": {"stat": {"exists": True}},
         "__fail2ban_ours": {"stat": {"exists": True}},

@@ -98,10 +98,15 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The part `stored_mailboxes` of one host's model: those of its own domains, lest it take mail for another's."""
-    here = {domain["name"] for domain in site["domains"] if domain["lmtp"]["name"] == me["name"]}
+    here = stored_domains(me, site)
     return {
         "stored_mailboxes": [mailbox for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here],
     }
+
+
+def stored_domains(store: Mapping[str, Any], site: Mapping[str, Any]) -> set[str]:
+    """The domains whose mail this host keeps."""
+    return {domain["name"] for domain in site["domains"] if domain["lmtp"]["name"] == store["name"]}
 
 
 def address_or_domain(at: Place, value: object, domains: Mapping[str, Any]) -> str:

@@ -42,8 +42,8 @@ class Port(NamedTuple):
     offered: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda _me, _site: True
 
 
-# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993, 995), RFC 5804 1.8 (4190). Submission is on the
-# VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993, 995), RFC 8314 3.3 and RFC 6409 3.1 (465, 587), RFC 5804
+# 1.8 (4190). Submission to gateways is on the VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
 # fill it with whatever he likes. LMTP asks for a certificate, and each connection is a process before it has shown one.
 PORTS = (
     Port(
@@ -58,6 +58,26 @@ PORTS = (
         (25, 465, 587),
         jail="gatehouse-submission",
         offered=lambda _me, site: bool(site["logins"]),
+    ),
+    Port(
+        "submission_starttls",
+        587,
+        (STORES,),
+        ("vpn",),
+        "smtp_port_t",
+        (25, 465, 587),
+        jail="gatehouse-submission",
+        offered=lambda _me, site: site["submission"],
+    ),
+    Port(
+        "submissions",
+        465,
+        (STORES,),
+        ("vpn",),
+        "smtp_port_t",
+        (25, 465, 587),
+        jail="gatehouse-submissions",
+        offered=lambda _me, site: site["submission"],
     ),
     Port("lmtp", 24, (STORES,), ("vpn",), "lmtp_port_t", (24, 2003), gateways_only=True),
     Port(
@@ -179,7 +199,10 @@ def _selinux_ports(
         for row in _of(me["group"])
         if site["ports"][row.name] not in row.labelled
     ]
-    known += milters.selinux_ports(site["milters"]) if me["group"] == GATEWAYS else []
+    if me["group"] == GATEWAYS:
+        known += milters.selinux_ports(site["milters"])
+    else:  # Postfix on a mail host goes to the gateways' submission, and may go to ports of its own type alone
+        known.append((site["ports"]["submission"], "smtp_port_t", site["submission"]))
     used = {port for port, _setype, on in known if on} | {entry["port"] for entry in listen}
     return {
         "selinux_ports": [{"port": str(port), "proto": "tcp", "setype": setype} for port, setype, on in known if on],

@@ -1,35 +1,93 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Concern: who may submit mail, and as whom."""
+"""Concern: who may submit mail, and as whom: to the gateways, and to a mail host, which hands it on to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.addresses import address_or_domain
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.addresses import address_or_domain, stored_domains
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, Place
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, STORES, Place
 
-VARIABLES: dict[str, Any] = {"mail_logins": {}, "mail_any_from_logins": []}
+VARIABLES: dict[str, Any] = {"mail_logins": {}, "mail_any_from_logins": [], "mail_submission": False}
 PASSWORDS = "vault_mail_login_passwords"
 SECRETS = (PASSWORDS,)
 
 PASSWORD_LENGTH = 12  # characters at least
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 
+# The name of all gateways together, which a mail host's own resolver alone knows. Nobody else ever has one there (ICANN reserves
+# .internal for private use).
+ALL_GATEWAYS = "gateways.gatehouse.internal"
+
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `logins`, `senders` and `any_from_logins` of the model."""
+    """The parts `submission`, `logins`, `senders` and `any_from_logins` of the model."""
+    on = given.boolean("mail_submission")
     by_login = _logins(given.at("mail_logins"), given["mail_logins"], site["_domains"])
-    _check_passwords(given, by_login)
+    any_from = _any_from(given.at("mail_any_from_logins"), given["mail_any_from_logins"], by_login)
+    if on:
+        by_login = _with_mail_hosts(given.at("mail_logins"), by_login, site)
+    spare = {_login_of(store) for store in site["stores"]}  # known, also while it is off
+    _check_passwords(given, by_login, spare, [GATEWAYS, STORES] if on else [GATEWAYS])
     return {
+        "submission": on,
         "logins": by_login,
         "senders": _senders(by_login),
-        "any_from_logins": _any_from(given.at("mail_any_from_logins"), given["mail_any_from_logins"], by_login),
+        "any_from_logins": any_from,
     }
+
+
+def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts `stored_senders` and `way_out` of one host's model."""
+    if me["group"] != STORES or not site["submission"]:
+        return {"stored_senders": {}, "way_out": {"name": "", "gateways": [], "login": "", "records": []}}
+    here = stored_domains(me, site)
+    senders = {mailbox: [mailbox] for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
+    alone = {
+        alias: ends
+        for alias, ends in site["aliases"].items()
+        if len(ends) == 1 and ends[0] in senders and inventory.domain_of(alias) in here
+    }
+    ways = [gateway for gateway in site["gateways"] if not gateway["retiring"]]
+    records = [f"{ALL_GATEWAYS}. 60 IN MX 10 {gateway['name']}." for gateway in ways]
+    for gateway in ways:
+        address = gateway["vpn_address"]
+        records.append(f"{gateway['name']}. 60 IN {'AAAA' if ':' in address else 'A'} {address}")
+    return {
+        "stored_senders": {**senders, **alone},
+        "way_out": {
+            "name": ALL_GATEWAYS,
+            "gateways": [gateway["name"] for gateway in ways],
+            "login": _login_of(me),
+            "records": records,
+        },
+    }
+
+
+def absent(me: Mapping[str, Any], site: Mapping[str, Any]) -> list[str]:
+    """The roles by which people send, where that is switched off: Postfix, and the judge, which gateways have anyhow."""
+    return ["submission", "dmarc"] if me["group"] == STORES and not site["submission"] else []
+
+
+def _login_of(mail_host: Mapping[str, Any]) -> str:
+    """The login by which a mail host sends what people submit there."""
+    return f"submission@{mail_host['name']}"
+
+
+def _with_mail_hosts(at: Place, by_login: Mapping[str, list[str]], site: Mapping[str, Any]) -> dict[str, list[str]]:
+    """All logins, those of mail hosts among them, each of which may send for the domains that it keeps mail of."""
+    found = dict(by_login)
+    for store in site["stores"]:
+        login = _login_of(store)
+        if login in found:
+            at[login].refuse(login, "is the login of a mail host", "remove it: mail_submission has made it")
+        found[login] = [f"@{name}" for name in sorted(stored_domains(store, site))]
+    return {login: found[login] for login in sorted(found)}
 
 
 def _logins(at: Place, value: object, domains: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -72,11 +130,14 @@ def _any_from(at: Place, value: object, logins: Mapping[str, Any]) -> list[str]:
     return sorted(set(found))
 
 
-def _check_passwords(given: Given, known: Mapping[str, Any]) -> None:
-    """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows a password."""
+def _check_passwords(given: Given, known: Mapping[str, Any], spare: Collection[str], groups: Sequence[str]) -> None:
+    """Each login has a password that saslpasswd2 takes, and nobody else has, but those that may. No message shows one.
+
+    groups: of hosts that read them."""
     make = "make one with `openssl rand -base64 24`"
     example = f"write {{login: password}}; {make}"
-    place, value = given.secret(PASSWORDS, given.of_group(GATEWAYS) if known else (), example)
+    users = [host for group in groups for host in given.of_group(group)]
+    place, value = given.secret(PASSWORDS, users if known else (), example)
     if value is None:
         return
     seen = set()
@@ -85,7 +146,7 @@ def _check_passwords(given: Given, known: Mapping[str, Any]) -> None:
             place.note(f"the key of entry {number} is not a login", 'write {"alice@example.org": "password"}')
             continue
         seen.add(login.lower())
-        if login.lower() not in known:
+        if login.lower() not in known and login.lower() not in spare:
             place[login].note(f"{inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
         why = _why_no_password(password)
         if why:

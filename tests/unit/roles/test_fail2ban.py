@@ -39,9 +39,10 @@ ADDR = (
 
 
 def written(path):
-    """What the role writes to this file of the candidate: by a template of its own, or by the one of Dovecot's."""
+    """What the role writes to this file of the candidate: by a template of its own, or by one that several share."""
     ours = FILES / f"{path}.j2"
-    template = ours if ours.exists() else ours.with_name(f"dovecot{Path(path).suffix}.j2")
+    shared = "submission" if "submission" in path else "dovecot"
+    template = ours if ours.exists() else ours.with_name(f"{shared}{Path(path).suffix}.j2")
     return ENVIRONMENT.from_string(template.read_text()).render(template_destpath=path)
 
 
@@ -93,6 +94,7 @@ SAID = {
 BY_DOVECOT = {"gatehouse-managesieve": "managesieve-login: ", "gatehouse-pop3": "pop3-login: "}
 for name, program in BY_DOVECOT.items():
     SAID[name] = [line.replace("imap-login: ", program) for line in SAID["gatehouse-imap"]]
+SAID["gatehouse-submissions"] = [line.replace("/submission/", "/submissions/") for line in SAID["gatehouse-submission"]]
 OTHER = "198.51.100.7"
 PIECES = [
     *(f"unknown[{OTHER}]", f"rip={OTHER}, {TAIL}", "192.0.2.1", ": ", " ", ", ", "]", "[", "<", ">", "(", ")", "é"),

@@ -196,7 +196,7 @@ OPTIONAL = [role for role in ROLES if (role / "tasks/absent.yml").exists()]
 
 
 def test_what_can_be_switched_off_is_known():
-    known = ["awstats", "clamav", "dmarc", "fail2ban", "greylist", "opendmarc", "spamassassin", "spf"]
+    known = ["awstats", "clamav", "dmarc", "fail2ban", "greylist", "opendmarc", "spamassassin", "spf", "submission"]
     assert [role.name for role in OPTIONAL] == known
 
 

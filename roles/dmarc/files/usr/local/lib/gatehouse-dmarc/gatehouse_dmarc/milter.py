@@ -54,8 +54,8 @@ class Settings:
         }
         self.free_logins = {login.lower() for login in given["any_from_logins"]}
         self.resolver = Resolver(given["nameservers"])
-        with open(given["public_suffix_list"], encoding="utf-8") as lines:
-            self.suffixes = policy.Suffixes(lines)
+        path = given["public_suffix_list"]  # empty where there are no strangers
+        self.suffixes = policy.Suffixes(Path(path).read_text(encoding="utf-8").splitlines() if path else [])
 
     def is_exempt(self, address: str) -> bool:
         return any(ipaddress.ip_address(address) in network for network in self.exempt)
