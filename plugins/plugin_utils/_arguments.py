@@ -145,7 +145,9 @@ KINDS = {
     "submission_relay_domains": NAME,
     "submission_relay_recipients": WORD,
     "submission_virtual_alias_maps.*": WORD,
-    "unbound_local_data": _like(r"[^\s\"\\]+ [^\"\\\n]+", "is no record", 'write one such as "mx1.example.org. 60 IN A 10.8.0.11"'),
+    "unbound_local_data": _like(
+        r"[^\s\"\\]+ [^\"\\\n]+", "is no record", 'write one such as "mx1.example.org. 60 IN A 10.8.0.11"'
+    ),
     "unbound_open_zones": WORD,
     "unbound_probe_name": WORD,
     "firewall_vpn_interface": INTERFACE,

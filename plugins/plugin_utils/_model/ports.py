@@ -42,9 +42,10 @@ class Port(NamedTuple):
     offered: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda _me, _site: True
 
 
-# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 (993, 995), RFC 8314 3.3 and RFC 6409 3.1 (465, 587), RFC 5804
-# 1.8 (4190). Submission to gateways is on the VPN, on a port of its own; the policy service for greylists is where EL's policy expects it, and who may ask it could
-# fill it with whatever he likes. LMTP asks for a certificate, and each connection is a process before it has shown one.
+# RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 and 3.3 (993, 995, 465), RFC 6409 3.1 (587), RFC 5804 1.8
+# (4190). The gateways' submission is on the VPN, on a port of its own; the policy service for greylists is where EL's
+# policy expects it, and who may ask it could fill it with whatever he likes. LMTP asks for a certificate, and each
+# connection is a process before it has shown one.
 PORTS = (
     Port(
         "smtp", 25, (GATEWAYS,), ("internet", "vpn"), "smtp_port_t", (25, 465, 587), fixed=True, jail="gatehouse-smtp"

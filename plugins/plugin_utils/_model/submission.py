@@ -20,8 +20,8 @@ SECRETS = (PASSWORDS,)
 PASSWORD_LENGTH = 12  # characters at least
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 
-# The name of all gateways together, which a mail host's own resolver alone knows. Nobody else ever has one there (ICANN reserves
-# .internal for private use).
+# The name of all gateways together, which a mail host's own resolver alone knows. In .internal, which ICANN keeps for
+# private use, nobody else has one.
 ALL_GATEWAYS = "gateways.gatehouse.internal"
 
 
@@ -70,7 +70,7 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def absent(me: Mapping[str, Any], site: Mapping[str, Any]) -> list[str]:
-    """The roles by which people send, where that is switched off: Postfix, and the judge, which gateways have anyhow."""
+    """The roles by which people send, where that is switched off: Postfix, and the judge, which holds them to From."""
     return ["submission", "dmarc"] if me["group"] == STORES and not site["submission"] else []
 
 

@@ -1055,13 +1055,17 @@ def test_the_lab_in_whole():
         },
         "postmaster": "alice@example.org",
         "ports": {
-            "smtp": 25, "submission": 32841, "lmtp": 24, "imaps": 993, "managesieve": 4190, "pop3s": 995,
+            "smtp": 25, "submission": 32841, "submission_starttls": 587, "submissions": 465, "lmtp": 24, "imaps": 993,
+            "managesieve": 4190, "pop3s": 995,
             "greylist": 60000,
         },
         "sieve": True,
         "pop3": False,
         "quota": 0,
         "mailbox_quotas": {},
+        "submission": False,
+        "stored_senders": {},
+        "way_out": {"name": "", "gateways": [], "login": "", "records": []},
         "logins": {},
         "senders": {},
         "dkim_senders": {},
@@ -1253,8 +1257,8 @@ def test_the_lab_in_whole():
             "jails": [{"name": "gatehouse-imap", "port": 993}, {"name": "gatehouse-managesieve", "port": 4190}],
             "stored_mailboxes": ["alice@example.org", "bob@example.org"],
             "reserved_ports": [60000],
-            "selinux_ports_absent": [],
-            "absent": [],
+            "selinux_ports_absent": [{"port": "32841", "proto": "tcp", "state": "absent"}],
+            "absent": ["submission", "dmarc"],
             "tls": tls(),
         },
     }  # fmt: skip
@@ -1469,9 +1473,9 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
     }
     models = _model.build(*inventory(site(**off)))
     assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "awstats", "greylist"]
-    assert models["store.example.org"]["absent"] == ["greylist"]
-    gone = {"port": "10023", "proto": "tcp", "state": "absent"}
-    assert models["store.example.org"]["selinux_ports_absent"] == [gone]
+    assert models["store.example.org"]["absent"] == ["submission", "dmarc", "greylist"]
+    gone = [{"port": port, "proto": "tcp", "state": "absent"} for port in ("10023", "32841")]
+    assert models["store.example.org"]["selinux_ports_absent"] == gone
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
     assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == ["dmarc", "greylist"]
 
@@ -1508,7 +1512,7 @@ def test_without_sieve_nothing_of_it_is_offered():
     store = _model.build(*inventory(off))["store.example.org"]
     assert [entry["name"] for entry in store["listen"]] == ["lmtp", "imaps", "greylist"]
     assert store["jails"] == [{"name": "gatehouse-imap", "port": 993}]
-    assert store["selinux_ports_absent"] == [{"port": "14190", "proto": "tcp", "state": "absent"}]
+    assert {"port": "14190", "proto": "tcp", "state": "absent"} in store["selinux_ports_absent"]
     on = _model.build(*inventory(site(mail_ports={"managesieve": 14190})))["store.example.org"]
     assert on["selinux_ports"] == [{"port": "14190", "proto": "tcp", "setype": "sieve_port_t"}]
 

@@ -48,6 +48,79 @@ def test_an_address_with_an_owner_belongs_to_the_owners_of_its_domain_too():
     }
 
 
+WAY = "submission@store.example.org"
+BOB = {
+    "mail_mailboxes": ["alice@example.org", "bob@example.org"],
+    "vault_mail_password_hashes": {"alice@example.org": HASH, "bob@example.org": HASH},
+    "mail_aliases": {
+        "info@example.org": "alice@example.org",
+        "all@example.org": ["alice@example.org", "bob@example.org"],
+    },
+}
+PEOPLE = {"mail_submission": True, "vault_mail_login_passwords": {WAY: PASSWORD}}
+
+
+def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
+    models = build(**BOB, **PEOPLE)
+    senders = models["store.example.org"]["stored_senders"]
+    assert {name: logins for name, logins in senders.items() if "example.net" not in name} == {
+        "alice@example.org": ["alice@example.org"],
+        "bob@example.org": ["bob@example.org"],
+        "info@example.org": ["alice@example.org"],
+        "postmaster@example.org": ["alice@example.org"],
+        "abuse@example.org": ["alice@example.org"],
+    }
+    assert models["mx1.example.org"]["stored_senders"] == {}
+    assert build(**BOB)["store.example.org"]["stored_senders"] == {}
+
+
+def test_a_mail_host_sends_for_its_domains_by_all_gateways_that_stay():
+    models = build(**BOB, **PEOPLE)
+    assert models["mx1.example.org"]["logins"] == {WAY: ["@example.net", "@example.org"]}
+    assert models["store.example.org"]["way_out"] == {
+        "name": "gateways.gatehouse.internal",
+        "gateways": ["mx1.example.org"],
+        "login": WAY,
+        "records": [
+            "gateways.gatehouse.internal. 60 IN MX 10 mx1.example.org.",
+            "mx1.example.org. 60 IN A 10.99.0.11",
+        ],
+    }
+    assert models["mx1.example.org"]["way_out"]["records"] == []
+    listen = {entry["name"]: entry for entry in models["store.example.org"]["listen"]}
+    for name, port in (("submission_starttls", 587), ("submissions", 465)):
+        assert listen[name] == {"name": name, "port": port, "protocol": "tcp", "zones": ["vpn"]}
+    jails = {jail["name"]: jail["port"] for jail in models["store.example.org"]["jails"]}
+    assert (jails["gatehouse-submission"], jails["gatehouse-submissions"]) == (587, 465)
+    assert {"port": "32841", "proto": "tcp", "setype": "smtp_port_t"} in models["store.example.org"]["selinux_ports"]
+
+
+def test_without_submission_for_people_there_is_nothing_of_it():
+    store = build(**BOB, vault_mail_login_passwords={WAY: PASSWORD})["store.example.org"]  # its password may stay
+    assert [entry["name"] for entry in store["listen"] if "submission" in entry["name"]] == []
+    assert [role for role in store["absent"] if role in ("submission", "dmarc")] == ["submission", "dmarc"]
+    assert store["logins"] == {}
+    assert "submission" not in build(**BOB, **PEOPLE)["store.example.org"]["absent"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mail_submission": True}, "vault_mail_login_passwords: is missing"),
+        (
+            {"mail_submission": True, "vault_mail_login_passwords": {}},
+            f'login "{WAY}" has no password; make one with `openssl rand -base64 24`',
+        ),
+        ({**PEOPLE, "mail_logins": {WAY: "@example.org"}}, "is the login of a mail host; remove it"),
+        ({"mail_submission": "perhaps"}, "mail_submission"),
+    ],
+)
+def test_a_mail_host_that_could_not_send_is_refused(values, words):
+    with pytest.raises(InventoryError) as error:
+        build(**BOB, **values)
+    assert any(words in problem for problem in error.value.problems), error.value.problems
+
+
 def test_submission_is_on_the_vpn_where_somebody_may_log_in():
     quiet, busy = (
         build(**values)["mx1.example.org"] for values in ({}, with_logins({"a@example.org": "@example.org"}))
