@@ -1,7 +1,8 @@
 """Runs on a host of the lab: hold one SMTP dialogue and print it as JSON.
 
-Standard input: {"host", "port", "source": address to come from or null, "send": [line, ...]}; a line is sent as it is
-with CRLF after it, or raw where it is {"raw": text}. After a 220 to STARTTLS the rest is under TLS. Standard output:
+Standard input: {"host", "port", "source": address to come from or null, "tls": whether TLS comes first, "send": [line,
+...]}; a line is sent as it is with CRLF after it, or raw where it is {"raw": text}. After a 220 to STARTTLS the rest is
+under TLS. Standard output:
 [[line, [reply line, ...]], ...], the greeting first; a connection that ends early gives the reply ["closed"],
 and one that fails the name of the error.
 """
@@ -34,8 +35,11 @@ def main() -> None:
     except OSError as error:
         json.dump([["", [type(error).__name__]]], sys.stdout)
         return
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with plain:
-        connection, stream = plain, plain.makefile("rb")
+        connection = context.wrap_socket(plain) if order.get("tls") else plain
+        stream = connection.makefile("rb")
         dialogue.append(["", read_reply(stream)])
         for line in order["send"]:
             text = line["raw"] if isinstance(line, dict) else line + "\r\n"
@@ -46,8 +50,6 @@ def main() -> None:
                 dialogue.append([text.rstrip("\r\n"), [type(error).__name__]])
                 break
             if line == "STARTTLS" and dialogue[-1][1][0].startswith("220"):
-                context = ssl.create_default_context()
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
                 connection = context.wrap_socket(plain)
                 stream = connection.makefile("rb")
     json.dump(dialogue, sys.stdout)

@@ -130,10 +130,11 @@ def smtp(lab: Lab) -> Dialogue:
     """smtp(address, line, ..., client=Host): hold a dialogue; the last reply line to each line, the greeting first."""
 
     def hold(
-        address: str, *lines: Any, client: Host | None = None, port: int = 25, source: str | None = None
-    ) -> list[str]:
+        address: str, *lines: Any, client: Host | None = None, port: int = 25, source: str | None = None,
+        tls: bool = False,
+    ) -> list[str]:  # fmt: skip
         # Longer than the gateways wait for a milter that hangs.
-        order = {"host": address, "port": port, "source": source, "timeout": 60, "send": list(lines)}
+        order = {"host": address, "port": port, "source": source, "timeout": 60, "tls": tls, "send": list(lines)}
         return [reply[-1] for _line, reply in (client or lab.internet).python("smtp_client.py", order)]
 
     return hold

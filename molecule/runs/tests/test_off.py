@@ -41,9 +41,16 @@ OPTIONS = {
         {"mail_sieve": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "dovecot.*sieve"
     ),
     "no pop3": ({"mail_pop3": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "pop3-login"),
+    "no submission for people": (
+        {"mail_submission": False},
+        "firewall,platform,unbound,dovecot,dmarc,submission,fail2ban,sasl,postfix",
+        None,
+        "(?:unit|enabled|process) .*postfix|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
+    ),
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no greylist"]
+STORE_ALONE = ["no submission for people"]  # of what gateways have for themselves
 
 
 def traces(hosts, pattern):
@@ -60,7 +67,7 @@ def traces(hosts, pattern):
 )
 def test_what_is_switched_off_leaves_no_trace(lab, mail, name):
     variables, tags, with_it, without_it = OPTIONS[name]
-    hosts = [*lab.gateways, lab.store]
+    hosts = [lab.store] if name in STORE_ALONE else [*lab.gateways, lab.store]
 
     def run(*arguments):
         results = lab.playbook("playbooks/site.yml", "--tags", tags, *arguments)

@@ -676,6 +676,11 @@ def test_a_gateway_is_asked_what_it_thinks_and_shows(lab, procedure, smtp, publi
         page.on([gateway], f"postmap -q {ALICE}")
         assert page.on([gateway], "postmap -q info@example.org") == [f"{ALICE}\n"]
         assert "stunnel:" in page.on([gateway], "postmap -q example.org")[0]
+    with procedure("People send through their mail host") as page:
+        assert "Mail queue is empty" in page.on([lab.store], "postqueue -p")[0]
+        page.on([lab.store], "grep 'relay='")
+        (said,) = page.on([lab.store], "dig @127.0.0.1")
+        assert all(f"MX\t10 {host.name}." in said for host in lab.gateways)
     with procedure("The private CA") as page:
         (said,) = page.on([gateway], "openssl x509")
         assert f"DNS:{gateway.name}" in said

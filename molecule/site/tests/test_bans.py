@@ -11,7 +11,10 @@ import pytest
 
 JAILS = {
     "mail_gateways": {"gatehouse-smtp", "gatehouse-submission"},
-    "mail_stores": {"gatehouse-imap", "gatehouse-managesieve", "gatehouse-pop3"},
+    "mail_stores": {
+        *("gatehouse-imap", "gatehouse-managesieve", "gatehouse-pop3"),
+        *("gatehouse-submission", "gatehouse-submissions"),
+    },
 }
 ERRORS = 3  # of a session, after which Postfix ends it
 REFUSED = ["ConnectionRefusedError"]
@@ -45,6 +48,13 @@ GUESSES = {
     "gatehouse-pop3": (995, "", ["USER alice@example.org\r\n", "PASS wrong\r\n"], ["+OK", "-ERR"]),
     "gatehouse-managesieve": (
         4190, "STARTTLS\r\n", ['AUTHENTICATE "PLAIN" "AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n"\r\n'], ["NO"],
+    ),
+    "gatehouse-submission": (
+        587, "STARTTLS\r\n", ["EHLO x\r\n", "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAHdyb25n\r\n"], ["250", "535"],
+    ),
+    "gatehouse-submissions": (
+        465, "",
+        ["EHLO x\r\n", "AUTH LOGIN\r\n", "YWxpY2VAZXhhbXBsZS5vcmc=\r\n", "d3Jvbmc=\r\n"], ["250", "334", "535"],
     ),
 }  # fmt: skip
 
