@@ -158,6 +158,7 @@ KINDS = {
     "stunnel_mail_hosts.address": ADDRESS,
     "dovecot_address": ADDRESS,
     "postfix_submission_address": ADDRESS,
+    "postfix_submission_unlimited_clients": ADDRESS,
     "submission_address": ADDRESS,
     "dmarc_exempt_clients": NETWORK,
     "fail2ban_ignoreip": NETWORK,
@@ -267,8 +268,16 @@ ELEMENTS = {
     "postfix_milter_chains": "str",
     "postfix_submission_sender_login_maps": "str",
     "postfix_virtual_alias_maps": "str",
+    "submission_sender_login_maps": "str",
+    "submission_virtual_alias_maps": "str",
 }
-NOT_EMPTY = ("postfix_submission_sender_login_maps", "postfix_virtual_alias_maps")  # lists in them
+# Lists in them.
+NOT_EMPTY = (
+    "postfix_submission_sender_login_maps",
+    "postfix_virtual_alias_maps",
+    "submission_sender_login_maps",
+    "submission_virtual_alias_maps",
+)
 VALUES = {
     **dict.fromkeys(ELEMENTS, "list"),
     "clamav_selinux_booleans": "bool",
@@ -283,6 +292,8 @@ DERIVED = {
     "postfix_milters": "the variables mail_* that switch milters",
     "postfix_slow_destinations": "mail_slow_destinations",
     "sasl_passwords": "vault_mail_login_passwords",
+    "submission_milters": "the variables mail_* that switch milters",
+    "submission_passwords": "vault_mail_login_passwords",
     "unbound_keyed_zones": "mail_dns_lists",
     "unbound_zone_keys": "vault_mail_dns_list_keys",
 }
