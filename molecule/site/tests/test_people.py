@@ -16,6 +16,7 @@ STARTTLS, SUBMISSIONS = 587, 465
 ALICE, BOB, DAVE = "alice@example.org", "bob@example.org", "dave@sender.example"
 SOON = 60  # seconds
 HELLO = "EHLO client.example.org"
+EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HEADER = f"From: {ALICE}\r\nTo: {DAVE}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: hello\r\n"
 
 
@@ -267,6 +268,38 @@ def test_a_gateway_that_is_away_holds_up_no_mail(lab, burst, name):
     finally:
         gateway.out(*back)
     assert taken[gateway.name] == 0
+
+
+def test_a_gateway_that_does_not_know_whom_the_mail_host_may_write_as_returns_nothing(lab, burst):
+    """As it is before its turn, when a domain is new: what it refuses leaves by another one."""
+    gateway = lab.gateways[0]
+    gateway.out("postconf", "-e", "smtpd_sender_login_maps=static:somebody-else")
+    gateway.reload_postfix()
+    try:
+        taken = burst(20)
+    finally:
+        gateway.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
+        gateway.reload_postfix()
+    assert taken[gateway.name] == 0
+    assert "not owned by user" in lab.store.mail_log()
+
+
+def test_what_a_gateway_says_of_the_message_comes_back_to_who_wrote_it(lab, mail, send, wait):
+    before = returned(lab)
+    text = f"{HEADER}Message-ID: {mail.new_id()}\r\n\r\n{EICAR}\r\n"
+    assert send([text])[0][0] == 250
+    wait(lambda: returned(lab) == before + 1, SOON, "the virus to come back")
+    assert "refused by ClamAV" in lab.store.mail_log()
+
+
+def test_programs_of_the_host_send_as_nobody_but_root(lab, mail):
+    mark = mail.new_id()
+    text = f"From: {BOB}\nTo: {ALICE}\nMessage-ID: {mark}\n\nhello\n"
+    command = ("sendmail", "-f", BOB, ALICE)
+    refused = lab.store.run("runuser", "-u", "nobody", "--", *command, given=text, check=False)
+    assert refused.returncode != 0
+    lab.store.out(*command, given=text)
+    mail.wait_for(ALICE, mark)
 
 
 @pytest.mark.stress

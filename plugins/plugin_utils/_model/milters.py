@@ -158,10 +158,13 @@ def _milters(at: Place, value: object, chains: Mapping[str, Sequence[str]]) -> l
     return found
 
 
-def selinux_ports(milters: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, bool]]:
-    """(port, type, whether a milter listens there) for the ports of milters that EL's policy does not know as such."""
+def selinux_ports(milters: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[int, str, bool]]:
+    """(port, type, whether a milter listens there) for the ports of milters that EL's policy does not know as such.
+
+    names: of the milters that the host has; none for all of them."""
     used = {milter["name"] for milter in milters if milter["connect"].startswith("inet:")}
-    return [(row.port, LABEL, row.name in used) for row in MILTERS if row.port not in LABELLED_PORTS]
+    here = [row for row in MILTERS if row.name in names or not names]
+    return [(row.port, LABEL, row.name in used) for row in here if row.port not in LABELLED_PORTS]
 
 
 def _check_scanned_size(at: Place, size: int, scanner: bool) -> None:

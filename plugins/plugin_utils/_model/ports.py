@@ -164,12 +164,14 @@ def _ports(at: Place, value: object) -> dict[str, int]:
     known = tuple(row.name for row in PORTS if not row.fixed)
     overrides = inventory.record(at, value, known, "{imaps: 10993}")
     ports = {row.name: row.number for row in PORTS}
-    owners = {**TAKEN_PORTS, **{row.number: row.name for row in PORTS if row.fixed}}
-    for name in known:
+    before = [row for row in PORTS if row.fixed]
+    for row in (row for row in PORTS if not row.fixed):
+        name, beside = row.name, [other for other in before if other.fixed or {*other.groups} & {*row.groups}]
         ports[name] = inventory.integer(at[name], overrides.get(name, ports[name]), 1, 65535, ports[name])
+        owners = {**TAKEN_PORTS, **{ports[other.name]: other.name for other in beside}}
         if ports[name] in owners:
             at[name].refuse(ports[name], f"is the port of {owners[ports[name]]}", "write a port that is free")
-        owners[ports[name]] = name
+        before.append(row)
     return ports
 
 
@@ -204,6 +206,7 @@ def _selinux_ports(
         known += milters.selinux_ports(site["milters"])
     else:  # Postfix on a mail host goes to the gateways' submission, and may go to ports of its own type alone
         known.append((site["ports"]["submission"], "smtp_port_t", site["submission"]))
+        known += milters.selinux_ports(site["milters"] if site["submission"] else [], "gatehouse-dmarc")
     used = {port for port, _setype, on in known if on} | {entry["port"] for entry in listen}
     return {
         "selinux_ports": [{"port": str(port), "proto": "tcp", "setype": setype} for port, setype, on in known if on],

@@ -45,7 +45,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `stored_senders` and `way_out` of one host's model."""
     if me["group"] != STORES or not site["submission"]:
-        return {"stored_senders": {}, "way_out": {"name": "", "gateways": [], "login": "", "records": []}}
+        return {"stored_senders": {}, "way_out": {"name": "", "login": "", "records": []}}
     here = stored_domains(me, site)
     senders = {mailbox: [mailbox] for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
     alone = {
@@ -62,7 +62,6 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
         "stored_senders": {**senders, **alone},
         "way_out": {
             "name": ALL_GATEWAYS,
-            "gateways": [gateway["name"] for gateway in ways],
             "login": _login_of(me),
             "records": records,
         },
@@ -80,13 +79,14 @@ def _login_of(mail_host: Mapping[str, Any]) -> str:
 
 
 def _with_mail_hosts(at: Place, by_login: Mapping[str, list[str]], site: Mapping[str, Any]) -> dict[str, list[str]]:
-    """All logins, those of mail hosts among them, each of which may send for the domains that it keeps mail of."""
+    """All logins, those of mail hosts among them, each of which may send for the domains that it keeps mail of, and for
+    itself: notices of a mail host go to a postmaster whose mailbox may be on another one."""
     found = dict(by_login)
     for store in site["stores"]:
         login = _login_of(store)
         if login in found:
             at[login].refuse(login, "is the login of a mail host", "remove it: mail_submission has made it")
-        found[login] = [f"@{name}" for name in sorted(stored_domains(store, site))]
+        found[login] = [f"@{name}" for name in sorted({store["name"], *stored_domains(store, site)})]
     return {login: found[login] for login in sorted(found)}
 
 

@@ -1065,7 +1065,7 @@ def test_the_lab_in_whole():
         "mailbox_quotas": {},
         "submission": False,
         "stored_senders": {},
-        "way_out": {"name": "", "gateways": [], "login": "", "records": []},
+        "way_out": {"name": "", "login": "", "records": []},
         "logins": {},
         "senders": {},
         "dkim_senders": {},
@@ -1257,7 +1257,9 @@ def test_the_lab_in_whole():
             "jails": [{"name": "gatehouse-imap", "port": 993}, {"name": "gatehouse-managesieve", "port": 4190}],
             "stored_mailboxes": ["alice@example.org", "bob@example.org"],
             "reserved_ports": [60000],
-            "selinux_ports_absent": [{"port": "32841", "proto": "tcp", "state": "absent"}],
+            "selinux_ports_absent": [
+                {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892")
+            ],
             "absent": ["submission", "dmarc"],
             "tls": tls(),
         },
@@ -1474,7 +1476,7 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
     models = _model.build(*inventory(site(**off)))
     assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "awstats", "greylist"]
     assert models["store.example.org"]["absent"] == ["submission", "dmarc", "greylist"]
-    gone = [{"port": port, "proto": "tcp", "state": "absent"} for port in ("10023", "32841")]
+    gone = [{"port": port, "proto": "tcp", "state": "absent"} for port in ("10023", "32841", "8892")]
     assert models["store.example.org"]["selinux_ports_absent"] == gone
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
     assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == ["dmarc", "greylist"]

@@ -74,12 +74,21 @@ def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
     assert build(**BOB)["store.example.org"]["stored_senders"] == {}
 
 
+def test_the_gateways_submission_may_have_a_number_that_a_mail_host_has_too():
+    assert build(mail_ports={"submission": 587})["mx1.example.org"]["ports"]["submission_starttls"] == 587
+
+
+def test_selinux_lets_the_judge_listen_on_a_mail_host_where_people_send():
+    judge = {"port": "8892", "proto": "tcp", "setype": "milter_port_t"}
+    assert judge in build(**BOB, **PEOPLE, mail_milter_sockets="inet")["store.example.org"]["selinux_ports"]
+    assert judge not in build(**BOB, mail_milter_sockets="inet")["store.example.org"]["selinux_ports"]
+
+
 def test_a_mail_host_sends_for_its_domains_by_all_gateways_that_stay():
     models = build(**BOB, **PEOPLE)
-    assert models["mx1.example.org"]["logins"] == {WAY: ["@example.net", "@example.org"]}
+    assert models["mx1.example.org"]["logins"] == {WAY: ["@example.net", "@example.org", "@store.example.org"]}
     assert models["store.example.org"]["way_out"] == {
         "name": "gateways.gatehouse.internal",
-        "gateways": ["mx1.example.org"],
         "login": WAY,
         "records": [
             "gateways.gatehouse.internal. 60 IN MX 10 mx1.example.org.",
