@@ -16,15 +16,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gatehouse.mail.plugins.module_utils import _visible
+from ansible_collections.gatehouse.mail.plugins.module_utils import _recipients, _visible
+from ansible_collections.gatehouse.mail.plugins.module_utils._recipients import is_address, is_local, is_name
 
-# RFC 1123 2.1, RFC 1035 2.3.4: two or more LDH labels of 1 to 63, 253 in all. RFC 3696 2: the last one is no number.
-_NAME = re.compile(
-    r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?![0-9]+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-)
-# RFC 5322 3.2.3 dot-atom, RFC 5321 4.5.3.1.1: 64 octets. A leading "#" starts a comment in a table of Postfix.
-_ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
-_LOCAL_PART = re.compile(r"(?=.{1,64}\Z)(?!#)" + _ATEXT + r"+(?:\." + _ATEXT + r"+)*")
+domain_of = _recipients.domain_of
 MISSING: Any = object()
 
 GATEWAYS = "mail_gateways"
@@ -158,27 +153,13 @@ def boolean(at: Place, value: object, words: bool = True) -> bool:
     return value is True
 
 
-def is_name(text: str) -> bool:
-    return text.isascii() and _NAME.fullmatch(text.lower()) is not None
-
-
 def is_interface(text: str) -> bool:
     """Whether the kernel (dev_valid_name() in net/core/dev.c) and firewalld take it, and XML as it stands."""
     return re.fullmatch("[A-Za-z0-9_.=+-]{1,15}", text) is not None and text not in (".", "..")
 
 
-def is_address(text: str) -> bool:
-    local, at_sign, domain = text.rpartition("@")
-    # RFC 5321 4.5.3.1.3: a path of 256 octets, two of which are the angle brackets
-    return bool(at_sign) and len(text) <= 254 and is_local(local) and is_name(domain)
-
-
-def is_local(text: str) -> bool:
-    return text.isascii() and _LOCAL_PART.fullmatch(text.lower()) is not None
-
-
 def fold(value: object) -> str:
-    return value.strip().lower() if isinstance(value, str) else ""
+    return _recipients.fold(value) if isinstance(value, str) else ""
 
 
 def _odd_character(text: str) -> str:
@@ -246,10 +227,6 @@ def domain_name(at: Place, value: object) -> str:
         why, instead = _why_no_name(value)
         at.refuse(value, f"is not a domain name ({why})", instead)
     return fold(value).rstrip(".")
-
-
-def domain_of(address: str) -> str:
-    return address.rpartition("@")[2]
 
 
 def _why_no_address(text: str) -> tuple[str, str]:

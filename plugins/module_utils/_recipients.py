@@ -1,0 +1,278 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Recipients that a mail host pushes: what an address is, the stream that carries them, and what is refused.
+
+No I/O and no Ansible. The model reads addresses by the rules here; mail hosts and gateways have this file as it stands
+beside their programs. So it needs nothing but Python's standard library.
+
+A stream is one line, the header, and then one address a line, sorted and each of them once:
+
+    gatehouse-recipients 1 store.example.org 17 2 36 SHA-256 keep
+    alice@example.org
+    bob@example.org
+
+The header has the version of the format, the mail host's name, the serial, the number of addresses, the number of
+octets after the header, their digest, and "shrink" where the list may lose most of what it had, or else "keep".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import BinaryIO, NamedTuple, Optional
+
+VERSION = 1
+LONGEST_HEADER = 512  # octets
+LONGEST = 128 << 20  # octets after the header: four million addresses of ordinary length
+AHEAD = 1000  # how far a serial may be ahead of the last one
+NAMED = 20  # addresses that an answer names
+_BLOCK = 1 << 16
+
+# RFC 1123 2.1, RFC 1035 2.3.4: two or more LDH labels of 1 to 63, 253 in all. RFC 3696 2: the last one is no number.
+_NAME = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?![0-9]+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+# RFC 5322 3.2.3 dot-atom, RFC 5321 4.5.3.1.1: 64 octets. A leading "#" starts a comment in a table of Postfix.
+_ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
+_LOCAL_PART = re.compile(r"(?=.{1,64}\Z)(?!#)" + _ATEXT + r"+(?:\." + _ATEXT + r"+)*")
+LONGEST_ADDRESS = 254  # RFC 5321 4.5.3.1.3: a path of 256 octets, two of which are the angle brackets
+
+_HEADER = re.compile(
+    rb"gatehouse-recipients ([0-9]{1,9}) ([a-z0-9.-]{1,253}) ([0-9]{1,18}) ([0-9]{1,9}) ([0-9]{1,12})"
+    rb" ([0-9a-f]{64}) (keep|shrink)\n"
+)
+
+
+def is_name(text: str) -> bool:
+    return text.isascii() and _NAME.fullmatch(text.lower()) is not None
+
+
+def is_local(text: str) -> bool:
+    return text.isascii() and _LOCAL_PART.fullmatch(text.lower()) is not None
+
+
+def is_address(text: str) -> bool:
+    local, at_sign, domain = text.rpartition("@")
+    return bool(at_sign) and len(text) <= LONGEST_ADDRESS and is_local(local) and is_name(domain)
+
+
+def fold(text: str) -> str:
+    return text.strip().lower()
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+class Refused(ValueError):
+    """A push that is not taken. `code` is one word for programs, and the text says what was found."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+class Header(NamedTuple):
+    host: str
+    serial: int
+    count: int
+    length: int
+    digest: str
+    shrink: bool  # leave to lose most of the list
+
+    def line(self) -> bytes:
+        words = (VERSION, self.host, self.serial, self.count, self.length, self.digest)
+        return f"gatehouse-recipients {' '.join(map(str, words))} {'shrink' if self.shrink else 'keep'}\n".encode()
+
+
+class Known(NamedTuple):
+    """What a gateway knows of the mail host that pushes: its domains, the last serial that was taken, 0 before the
+    first, the table's addresses, how many percent of them a push may lose, and those that may not go at all."""
+
+    host: str
+    domains: Collection[str]
+    serial: int
+    addresses: Collection[str]
+    percent: int
+    needed: Collection[str] = ()
+
+
+def stream(host: str, serial: int, addresses: Iterable[str], shrink: bool = False) -> tuple[Header, bytes]:
+    """The header and what follows it; the addresses are folded."""
+    lines = sorted(set(addresses))
+    body = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    return Header(host, serial, len(lines), len(body), hashlib.sha256(body).hexdigest(), shrink), body
+
+
+def collected(addresses: Iterable[str], domains: Collection[str]) -> list[str]:
+    """What a mail host's sources say, folded as the model does, sorted, and each of them once; Refused for what cannot
+    be pushed, as the gateway would refuse it."""
+    found = {fold(address) for address in addresses}
+    for address in sorted(found):
+        _check(address, "the sources")
+        if domain_of(address) not in domains:
+            raise Refused("domain", f"the sources: {_show(address)} is in none of this mail host's domains")
+    return sorted(found)
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """The header, of which no more is read than it may have."""
+    line = stream.readline(LONGEST_HEADER)
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        raise Refused("header", f"the header is {_show(line.decode('utf-8', 'backslashreplace'))}")
+    version, host, serial, count, length, digest, leave = match.groups()
+    if int(version) != VERSION:
+        raise Refused("version", f"the stream is of version {int(version)}, and this gateway knows {VERSION}")
+    if int(length) > LONGEST:
+        raise Refused("length", f"the list has {int(length)} octets, and {LONGEST} are the most that a push may have")
+    return Header(host.decode(), int(serial), int(count), int(length), digest.decode(), leave == b"shrink")
+
+
+def read_body(stream: BinaryIO, header: Header) -> bytes:
+    """What follows the header: exactly as many octets as it says, and of its digest. Never holds more than those, and
+    ends early where a line is longer than any address."""
+    blocks: list[bytes] = []
+    missing, line = header.length, 0  # line: octets since the last newline
+    while missing:
+        block = stream.read(min(missing, _BLOCK))
+        if not block:
+            raise Refused("length", f"the list ends {missing} octets before the {header.length} that its header says")
+        first, newline, _rest = block.partition(b"\n")
+        longest = max(line + len(first), max((len(one) for one in block.split(b"\n")[1:]), default=0))
+        line = len(block) - block.rfind(b"\n") - 1 if newline else line + len(block)
+        if longest > LONGEST_ADDRESS:
+            raise Refused("line", f"a line is longer than {LONGEST_ADDRESS} octets")
+        blocks.append(block)
+        missing -= len(block)
+    if stream.read(1):
+        raise Refused("length", f"the list goes on after the {header.length} octets that its header says")
+    body = b"".join(blocks)
+    if hashlib.sha256(body).hexdigest() != header.digest:
+        raise Refused("digest", "the list is not that of the header's digest")
+    return body
+
+
+def read(stream: BinaryIO) -> tuple[Header, list[str]]:
+    """A whole stream, checked by itself."""
+    header = read_header(stream)
+    return header, addresses_of(read_body(stream, header), header)
+
+
+def addresses_of(body: bytes, header: Header) -> list[str]:
+    """The addresses; Refused for the first line that is none in its folded form, or is not after the one before."""
+    if body and not body.endswith(b"\n"):
+        raise Refused("line", "the last line has no end")
+    lines = body.decode("utf-8", "backslashreplace").split("\n")[:-1]
+    before = ""
+    for number, line in enumerate(lines, 1):
+        _check(line, f"line {number}")
+        if line != fold(line):
+            raise Refused("line", f"line {number}: {_show(line)} is not in lower case")
+        if line <= before:
+            raise Refused("line", f"line {number}: {_show(line)} is out of order")
+        before = line
+    if len(lines) != header.count:
+        raise Refused("count", f"the list has {len(lines)} addresses, and its header says {header.count}")
+    return lines
+
+
+def _check(address: str, where: str) -> None:
+    if address.startswith("@"):
+        raise Refused("catch-all", f"{where}: {_show(address)} is a catch-all")
+    if not is_address(address):
+        raise Refused("line", f"{where}: {_show(address)} is not an address")
+
+
+def _show(text: str) -> str:
+    return ascii(text if len(text) <= 80 else text[:79] + "…")
+
+
+def judge(header: Header, addresses: Collection[str], known: Known) -> None:
+    """Refused for a push that must not take the place of what is there."""
+    if header.host != known.host:
+        raise Refused("host", f"the list is that of {header.host}, and came from {known.host}")
+    if header.serial <= known.serial:
+        raise Refused("serial", f"serial {header.serial} is not newer than {known.serial}, the last that was taken")
+    if header.serial > known.serial + AHEAD:
+        raise Refused("serial", f"serial {header.serial} is more than {AHEAD} ahead of {known.serial}")
+    if not addresses:
+        raise Refused("empty", "the list is empty")
+    for address in addresses:
+        if domain_of(address) not in known.domains:
+            raise Refused("domain", f"{_show(address)} is in no domain of {known.host}")
+    present = set(addresses)
+    missing = sorted(set(known.needed) - present)
+    if missing:
+        raise Refused("postmaster", f"{missing[0]} is missing, to whom the postmaster's mail goes")
+    gone = len(set(known.addresses) - present)
+    if not header.shrink and gone * 100 > len(known.addresses) * known.percent:
+        raise Refused("shrunk", f"the list lost {gone} of {len(known.addresses)} addresses")
+
+
+def ends(
+    aliases: Mapping[str, Collection[str]], domains: Collection[str], recipients: Collection[str]
+) -> dict[str, list[str]]:
+    """The aliases with those of their targets that are known. What is in none of these domains is not ours to know.
+
+    An alias of which no target is left is left out, since its mail would be taken and then returned.
+    """
+    live = {
+        alias: [target for target in targets if domain_of(target) not in domains or target in recipients]
+        for alias, targets in aliases.items()
+    }
+    return {alias: targets for alias, targets in sorted(live.items()) if targets}
+
+
+def difference(before: Iterable[str], after: Iterable[str]) -> dict[str, object]:
+    """What an answer says of a change: how many came and went, and the first of them."""
+    old, new = set(before), set(after)
+    added, removed = sorted(new - old), sorted(old - new)
+    return {
+        "added": len(added),
+        "removed": len(removed),
+        "names_added": added[:NAMED],
+        "names_removed": removed[:NAMED],
+    }
+
+
+# Sources on a mail host, each as its text and the domain of names without one; None where such names are refused.
+
+
+def whole(name: str, domain: Optional[str], where: str) -> str:
+    """The address of a user of whom perhaps the local part alone is known."""
+    if "@" in name:
+        return name
+    if not domain:
+        raise Refused("source", f"{where}: {_show(name)} has no domain; write domain beside the source")
+    return f"{name}@{domain}"
+
+
+def of_list(text: str, domain: Optional[str], where: str) -> list[str]:
+    """One address a line; blank lines and comments are passed over."""
+    lines = (line.strip() for line in text.split("\n"))
+    return [whole(line, domain, where) for line in lines if line and not line.startswith("#")]
+
+
+def of_users_file(text: str, domain: Optional[str], where: str) -> list[str]:
+    """Dovecot's passwd-file: the user, then a colon."""
+    lines = (line for line in text.split("\n") if line.strip() and not line.startswith("#"))
+    return [whole(line.partition(":")[0].strip(), domain, where) for line in lines]
+
+
+def of_aliases_file(text: str, domain: Optional[str], where: str) -> list[str]:
+    """aliases(5): a name, a colon, its targets; a line that begins with white space goes on with the one before."""
+    found = []
+    for line in text.split("\n"):
+        if line.strip() and line[0] not in " \t#":
+            name, colon, _targets = line.partition(":")
+            if not colon:
+                raise Refused("source", f"{where}: {_show(line)} has no colon")
+            found.append(whole(name.strip(), domain, where))
+    return found
+
+
+TEXTS = {"users_file": of_users_file, "aliases_file": of_aliases_file, "list": of_list, "command": of_list}
