@@ -88,6 +88,11 @@ def other() -> dict[str, dict[str, Any]]:
     hosts = {host: {**own, **more} for host, own in copy.deepcopy(HOSTS).items()}
     hosts["mx1.example.org"]["mail_certificate_files"] = [{"certificate": "files/mx1.crt", "key": "files/mx1.key"}]
     hosts["mx2.example.org"]["mail_retiring"] = True
+    hosts["store.example.org"]["mail_recipients_sources"] = [
+        {"users_file": "/etc/dovecot/users"},
+        {"command": ["/usr/local/bin/addresses", "--all"]},
+        {"unix_group": "mailusers", "domain": "example.org"},
+    ]
     return hosts
 
 

@@ -51,6 +51,13 @@ PUBLICS = """
 {%- endfor -%}
 {{ made }}
 """.replace("PEM", PEM)
+MAIL_HOSTS_KEYS = """
+{%- set made = [] -%}
+{%- for host in __pushed_recipients_pushing -%}
+{%- set _ = made.append({'item': host, 'content': 'c3NoLWVkMjU1MTkgQUFBQSB4Cg=='}) -%}
+{%- endfor -%}
+{{ made }}
+"""
 WRITERS = """
 {%- set made = [] -%}
 {%- for path in __unbound_keep_off -%}
@@ -114,6 +121,16 @@ def registered(platform: str) -> dict[str, Any]:
         "__firewall_connection": {"id": "192.0.2.66 51234 198.51.100.11 22", "port": 22, "interface": "eth0"},
         "__opendkim_found": {"files": []},
         "__opendkim_publics": {"results": PUBLICS},
+        "__pushed_recipients_admitted": {"content": ""},
+        "__pushed_recipients_connection": {"port": 22},
+        "__pushed_recipients_found": {"files": []},
+        "__pushed_recipients_host_keys": {"results": [{"content": base64.b64encode(b"ssh-ed25519 AAAA x\n").decode()}]},
+        "__pushed_recipients_keys": {"results": MAIL_HOSTS_KEYS},
+        "__pushed_recipients_refreshed": {"stdout": "{}"},
+        "__pushed_recipients_written": {"files": []},
+        "__postfix_pushed_found": {"files": []},
+        "__recipients_written": {"files": []},
+        "__recipients_left": {"files": [{"path": "/etc/gatehouse/recipients/gateways/gone.example.org.conf"}]},
         "__stunnel_left": {"files": [{"path": "/etc/systemd/system/gatehouse-lmtp-gone.example.org.socket"}]},
         "__unbound_found": {"files": []},
         "__unbound_writers": {"results": WRITERS},
@@ -220,6 +237,7 @@ class Renderer:
     def _names(self, role: str, platform: str) -> dict[str, Any]:
         names = {**read(ROLES / role / "defaults/main.yml"), **registered(platform)}
         names["ansible_search_path"] = [str(ROLES / role)]  # of lookups
+        names["role_path"] = str(ROLES / role)
         for file in layers(platform):
             names.update(read(ROLES / role / "vars" / file))
         names["__certificate_ca_text"] = "the private CA's certificate\n"  # looked up on the controller

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, recipients
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import MISSING, STORES, Place, kind, show
 
@@ -42,13 +42,15 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     if given.required("mail_domains", '[{name: "example.org"}]'):
         domains = _domains(given, site)
     ours = {*domains, *own_names} if domains else set()
+    push = recipients.pushing(given)
+    pushed = {name for name, domain in domains.items() if domain["store"] and domain["store"]["host"] in push}
 
     mailboxes = _mailboxes(given.at("mail_mailboxes"), given["mail_mailboxes"], domains, delimiter)
     written = _aliases(given.at("mail_aliases"), given["mail_aliases"], ours, mailboxes)
     external = _external_targets(given.at("mail_external_targets"), given["mail_external_targets"], ours)
     inhabited = {inventory.domain_of(address) for addresses in (mailboxes, written) for address in addresses}
     for name, domain in domains.items():
-        if name not in inhabited and not domain["allow_empty"]:
+        if name not in inhabited and name not in pushed and not domain["allow_empty"]:
             domain["at"].refuse(name, "has no mailbox and no alias", "write one, or allow_empty: true beside the name")
 
     postmaster = ""
@@ -62,7 +64,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         for address in automatic
         if address not in mailboxes and address not in written
     }
-    _check_targets(written, {*mailboxes, *written, *external, *aliases}, ours)
+    _check_targets(written, {*mailboxes, *written, *external, *aliases}, ours, pushed)
     aliases.update(written)
     final = _final_targets(given.at("mail_aliases"), aliases)
     if "@" in postmaster and not known_postmaster:
@@ -224,10 +226,13 @@ def _aliases(
     return aliases
 
 
-def _check_targets(aliases: Mapping[str, Mapping[str, Place]], known: Collection[str], ours: Collection[str]) -> None:
+def _check_targets(
+    aliases: Mapping[str, Mapping[str, Place]], known: Collection[str], ours: Collection[str], pushed: Collection[str]
+) -> None:
+    """Refuse a target that nobody knows. Of a domain whose mail host pushes (`pushed`) the gateways know."""
     for targets in aliases.values() if ours else ():
         for target, here in targets.items():
-            if target in known or "@" not in target:
+            if target in known or "@" not in target or inventory.domain_of(target) in pushed:
                 continue
             if inventory.domain_of(target) in ours:
                 here.refuse(target, "is neither a mailbox nor an alias", "write it in mail_mailboxes or mail_aliases")

@@ -10,7 +10,8 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import hosts
 from jinja2 import StrictUndefined
 from jinja2.meta import find_undeclared_variables
 from jinja2.nativetypes import NativeEnvironment
-from rendered import PLATFORMS, layers
+from known import example
+from rendered import PLATFORMS, layers, registered
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -196,7 +197,8 @@ OPTIONAL = [role for role in ROLES if (role / "tasks/absent.yml").exists()]
 
 
 def test_what_can_be_switched_off_is_known():
-    known = ["awstats", "clamav", "dmarc", "fail2ban", "greylist", "opendmarc", "spamassassin", "spf", "submission"]
+    known = ["awstats", "clamav", "dmarc", "fail2ban", "greylist", "opendmarc", "pushed_recipients", "recipients"]
+    known += ["spamassassin", "spf", "submission"]
     assert [role.name for role in OPTIONAL] == known
 
 
@@ -205,9 +207,12 @@ def test_what_can_be_switched_off_is_known():
 def test_all_that_a_role_makes_goes_when_it_is_switched_off(role, platform):
     """Each file that a task writes (a folder may have others in it), and each unit that one starts, stops, or masks;
     an instance goes with the unit that it is part of."""
-    names = read(role / "defaults/main.yml")
+    names = {**registered(platform), **read(role / "defaults/main.yml")}
     for path in [role / "vars" / file for file in layers(platform)]:
         names.update(read(path) if path.exists() else {})
+    play = example(role.name)
+    names.update(play["roles"][0])  # of what has no default without a model
+    names["role_path"] = str(role)
     environment = NativeEnvironment(undefined=StrictUndefined)
     environment.tests["changed"] = lambda _result: False  # of tasks that did not run
     environment.filters.update(

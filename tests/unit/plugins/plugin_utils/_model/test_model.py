@@ -1121,6 +1121,9 @@ def test_the_lab_in_whole():
             "exceptions": {"clients": [], "recipients": []},
         },
         "slow_destinations": [],
+        "recipients": {"shrink": 50, "max_age": 24, "mail_hosts": []},
+        "recipients_sources": [],
+        "recipients_ssh_port": 0,
         "bans": {
             "on": True,
             "never": [
@@ -1172,7 +1175,7 @@ def test_the_lab_in_whole():
         "selinux_ports_absent": [
             {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892", "8894", "8895")
         ],
-        "absent": ["opendmarc", "spamassassin", "spf", "greylist"],
+        "absent": ["pushed_recipients", "opendmarc", "spamassassin", "spf", "greylist"],
     }
     mx1_networks = ["198.51.100.11/32", "2001:db8:51::11/128"]
     mx2_networks = ["198.51.100.12/32"]
@@ -1260,7 +1263,7 @@ def test_the_lab_in_whole():
             "selinux_ports_absent": [
                 {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892")
             ],
-            "absent": ["submission", "dmarc"],
+            "absent": ["recipients", "submission", "dmarc"],
             "tls": tls(),
         },
     }  # fmt: skip
@@ -1474,12 +1477,17 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
         "mail_ports": {"greylist": 10023},
     }
     models = _model.build(*inventory(site(**off)))
-    assert models["mx1.example.org"]["absent"] == ["clamav", "opendmarc", "spamassassin", "spf", "awstats", "greylist"]
-    assert models["store.example.org"]["absent"] == ["submission", "dmarc", "greylist"]
+    always = ["pushed_recipients", "clamav", "opendmarc", "spamassassin", "spf"]
+    assert models["mx1.example.org"]["absent"] == [*always, "awstats", "greylist"]
+    assert models["store.example.org"]["absent"] == ["recipients", "submission", "dmarc", "greylist"]
     gone = [{"port": port, "proto": "tcp", "state": "absent"} for port in ("10023", "32841", "8892")]
     assert models["store.example.org"]["selinux_ports_absent"] == gone
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
-    assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == ["dmarc", "greylist"]
+    assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == [
+        "pushed_recipients",
+        "dmarc",
+        "greylist",
+    ]
 
 
 def test_ports_that_are_offered_have_their_jails():

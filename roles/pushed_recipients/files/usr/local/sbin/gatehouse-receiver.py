@@ -1,0 +1,392 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the recipients that a mail host pushes, and keep Postfix' tables of them.
+
+    -c MAIL-HOST  as the shell of the ssh user: put the stream on standard input into the spool, and print the answer
+    accept        as root, by a path unit: check what is in the spool, and put it into place
+    refresh       as root, by the run of Ansible: what the inventory says where no push counts, and the aliases
+    status        which list each mail host pushed last
+
+A table is built aside, asked for all it has, and renamed. Nothing that the ssh user may write is ever a table, and what
+is in the spool is read once, from a file that nobody else can have put there.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import syslog
+import tempfile
+import time
+
+sys.path.insert(0, "/usr/local/lib/gatehouse-recipients")
+
+import _recipients as core
+
+SETTINGS = "/etc/gatehouse/recipients/settings.json"
+STATE = "/var/lib/gatehouse-recipients"  # root's
+SPOOL = "/var/spool/gatehouse-recipients"  # its folders: making and in, where the ssh user writes; answers
+TABLES = "/etc/postfix/recipients"
+ALIASES = "virtual_alias"  # beside the tables of mail hosts, in whose names there is no "_"
+KIND = "lmdb"  # in which Postfix looks it up
+PATIENCE = 60  # seconds for an answer
+LONGEST_PUSH = 300  # seconds
+SPOOLED = re.compile(r"([a-z0-9.-]{1,253})_[0-9a-f]{32}")
+
+
+def say(words):
+    syslog.syslog(words)
+
+
+# The shell of the ssh user
+
+
+def spool(host, stream):
+    """Put a checked stream into the spool, and wait for the answer to it."""
+    header = core.read_header(stream)
+    if header.host != host:
+        raise core.Refused("host", f"the list is that of {header.host}, and came from {host}")
+    body = core.read_body(stream, header)
+    core.addresses_of(body, header)
+    name = f"{host}_{secrets.token_hex(16)}"
+    making = f"{SPOOL}/making/{name}"
+    try:
+        with open(making, "xb") as file:
+            os.fchmod(file.fileno(), 0o644)  # nobody else gets into the folder
+            file.write(header.line() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(making, f"{SPOOL}/in/{name}")
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(making)
+    return answer_to(name)
+
+
+def answer_to(name):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError), open(f"{SPOOL}/answers/{name}", encoding="utf-8") as file:
+            return json.load(file)
+        time.sleep(0.02)
+    return {"accepted": False, "code": "late", "reason": f"no answer within {PATIENCE} s"}
+
+
+def shell(host, stream):
+    signal.alarm(LONGEST_PUSH)
+    try:
+        answer = spool(host, stream)
+    except core.Refused as refused:
+        say(f"{host}: refused a push: {refused}")
+        answer = {"accepted": False, "code": refused.code, "reason": str(refused)}
+    except OSError as error:
+        say(f"{host}: could not spool a push: {error}")
+        answer = {"accepted": False, "code": "trouble", "reason": str(error)}
+    print(json.dumps(answer, sort_keys=True), flush=True)
+    return 0 if answer["accepted"] else 1
+
+
+# Root's part
+
+
+def lines_of(path):
+    """The first words of a table's source; none where there is no table."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return [line.split(" ", 1)[0].rstrip("\n") for line in file]
+    except FileNotFoundError:
+        return []
+
+
+def text_of(path):
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def flush(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_table(name, entries):
+    """Write a table of {key: value} unless it is there already; whether it was written."""
+    path = f"{TABLES}/{name}"
+    text = "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
+    record = f"{STATE}/{name}.table"
+    built = f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()} {identity(path)}"
+    if text_of(path) == text and text_of(record) == built:
+        return False
+    aside = tempfile.mkdtemp(dir=TABLES, prefix=".aside.")
+    try:
+        new = f"{aside}/table"
+        with open(new, "w", encoding="utf-8") as file:
+            file.write(text)
+        subprocess.run(["postmap", f"{KIND}:{new}"], check=True, stdin=subprocess.DEVNULL)
+        asked = subprocess.run(
+            ["postmap", "-q", "-", f"{KIND}:{new}"],
+            input="".join(f"{key}\n" for key in sorted(entries)),
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            check=bool(entries),
+        )
+        if asked.stdout != "".join(f"{key}\t{value}\n" for key, value in sorted(entries.items())):
+            raise OSError(f"the new table of {name} does not answer with what it has")
+        for suffix in (f".{KIND}", ""):
+            os.chmod(new + suffix, 0o644)
+            flush(new + suffix)
+        # Without its source the table is not whole: who is killed from here on leaves it to be built again.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(record)
+        for suffix in (f".{KIND}", ""):
+            os.rename(new + suffix, path + suffix)
+        flush(TABLES)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    digest = built.split(" ")[0]
+    write_state(f"{name}.table", f"{digest} {identity(path)}")
+    return True
+
+
+def identity(path):
+    """What changes whenever the index is written or replaced."""
+    try:
+        found = os.stat(f"{path}.{KIND}")
+    except FileNotFoundError:
+        return "none"
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def write_state(name, text):
+    handle, new = tempfile.mkstemp(dir=STATE, prefix=".new.")
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(new, f"{STATE}/{name}")
+    flush(STATE)
+
+
+def state_of(host):
+    """What was taken last from a mail host; serial 0 before the first push."""
+    with contextlib.suppress(FileNotFoundError, ValueError), open(f"{STATE}/{host}.json", encoding="utf-8") as file:
+        found = json.load(file)
+        if isinstance(found.get("serial"), int):
+            return found
+    return {"serial": 0}
+
+
+def settings():
+    with open(SETTINGS, encoding="utf-8") as file:
+        return json.load(file)
+
+
+@contextlib.contextmanager
+def alone():
+    """One at a time: the run of Ansible and the path unit."""
+    with open(f"{STATE}/lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in os.listdir(TABLES):  # of who was killed
+            if name.startswith(".aside."):
+                shutil.rmtree(f"{TABLES}/{name}", ignore_errors=True)
+        yield
+
+
+def write_aliases(site, changed=None):
+    """The aliases whose ends are known, with those of `changed`, {mail host: recipients}, in place of its table's; the
+    aliases of which something is missing, and whether the table was written."""
+    recipients, domains = set(), set()
+    for host in site["mail_hosts"]:
+        domains.update(host["domains"])
+        recipients.update((changed or {}).get(host["name"]) or lines_of(f"{TABLES}/{host['name']}"))
+    live = core.ends(site["aliases"], domains, recipients)
+    lost = sorted(alias for alias, targets in site["aliases"].items() if len(live.get(alias, ())) < len(targets))
+    return lost, write_table(ALIASES, {alias: ", ".join(targets) for alias, targets in live.items()})
+
+
+def take(site, host, header, addresses):
+    """Put a list into place that is to be there; the answer. Aliases come first: mail for one whose end goes would be
+    taken and returned, and one whose end comes is early by a moment."""
+    path = f"{TABLES}/{host['name']}"
+    before = lines_of(path)
+    known = core.Known(
+        host["name"],
+        host["domains"],
+        state_of(host["name"])["serial"],
+        before,
+        site["shrink"],
+        host["needed"],
+    )
+    core.judge(header, addresses, known)
+    lost, _written = write_aliases(site, {host["name"]: addresses})
+    write_table(host["name"], dict.fromkeys(addresses, "OK"))
+    write_state(
+        f"{host['name']}.json",
+        json.dumps({"serial": header.serial, "count": len(addresses), "digest": header.digest, "at": int(time.time())}),
+    )
+    return {
+        "accepted": True,
+        "serial": header.serial,
+        "count": len(addresses),
+        "aliases_without_end": lost[: core.NAMED],
+        "only_in_inventory": sorted(set(host["mailboxes"]) - set(addresses))[: core.NAMED],
+        **core.difference(before, addresses),
+    }
+
+
+def open_spooled(folder, name, user):
+    """A spooled file as the ssh user's program writes it; OSError for whatever else stands there."""
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != user or found.st_nlink != 1:
+            raise OSError("it is no file of the ssh user's own")
+        if found.st_size > core.LONGEST + core.LONGEST_HEADER:
+            raise OSError(f"it has {found.st_size} octets")
+        return os.fdopen(handle, "rb")
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def judged(site, folder, name, user):
+    """The answer to one file in the spool."""
+    match = SPOOLED.fullmatch(name)
+    host = next((host for host in site["mail_hosts"] if match and host["name"] == match[1] and host["pushes"]), None)
+    if host is None:
+        say(f"removed {ascii(name)[:100]} from the spool: nobody's push")
+        return None
+    try:
+        with open_spooled(folder, name, user) as file:
+            header, addresses = core.read(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file)
+        answer = take(site, host, header, addresses)
+        if answer["added"] or answer["removed"]:
+            less = f"{answer['added']} more and {answer['removed']} less"
+            lost = ", ".join(answer["aliases_without_end"]) or "none"
+            say(f"{host['name']}: took serial {answer['serial']}, {answer['count']} recipients, {less}")
+            say(f"{host['name']}: aliases of which a target is unknown: {lost}")
+    except core.Refused as refused:
+        say(f"{host['name']}: refused a push, the table stays as it was: {refused}")
+        answer = {"accepted": False, "code": refused.code, "reason": str(refused)}
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        say(f"{host['name']}: could not take a push, the table stays as it was: {error}")
+        answer = {"accepted": False, "code": "trouble", "reason": str(error)}
+    return {**answer, "last": state_of(host["name"])["serial"]}
+
+
+def reply(name, answer):
+    handle, new = tempfile.mkstemp(dir=f"{SPOOL}/answers", prefix=".new.")
+    with open(handle, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o640)  # its folder's group
+        json.dump(answer, file, sort_keys=True)
+    os.rename(new, f"{SPOOL}/answers/{name}")
+
+
+def clear(folder, name):
+    """Remove whatever it is, and never what a link leads to."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        shutil.rmtree(f"{SPOOL}/in/{name}")  # follows no link
+    except FileNotFoundError:
+        pass
+
+
+def accept():
+    user = pwd.getpwnam(settings()["user"]).pw_uid
+    folder = os.open(f"{SPOOL}/in", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    with alone():
+        site = settings()
+        seen = set()
+        while names := sorted(set(os.listdir(folder)) - seen):
+            seen.update(names)
+            for name in names:
+                answer = judged(site, folder, name, user)
+                clear(folder, name)
+                if answer is not None:
+                    with contextlib.suppress(OSError):  # on a full disk nobody hears it
+                        reply(name, answer)
+        old = time.time() - 2 * LONGEST_PUSH
+        for place in ("answers", "making"):
+            for entry in os.scandir(f"{SPOOL}/{place}"):
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < old:
+                        os.unlink(entry.path)
+    return 0
+
+
+def refresh():
+    with alone():
+        site = settings()
+        changed = False
+        names = {host["name"] for host in site["mail_hosts"]}
+        pushing = {host["name"] for host in site["mail_hosts"] if host["pushes"]}
+        for name in os.listdir(STATE):
+            if name.endswith(".json") and name[: -len(".json")] not in pushing:
+                os.unlink(f"{STATE}/{name}")
+                changed = True
+        differing = {}
+        for host in site["mail_hosts"]:
+            if state_of(host["name"])["serial"]:
+                present = set(lines_of(f"{TABLES}/{host['name']}"))
+                only = sorted(set(host["mailboxes"]) - present)
+                if only:
+                    differing[host["name"]] = only[: core.NAMED]
+                if present:  # what was pushed stays, and is built again where its index is not of this source
+                    changed |= write_table(host["name"], dict.fromkeys(present, "OK"))
+                    continue
+                os.unlink(f"{STATE}/{host['name']}.json")
+            changed |= write_table(host["name"], dict.fromkeys(host["mailboxes"], "OK"))
+        lost, written = write_aliases(site)
+        changed |= written
+        kept = {f"{name}{suffix}" for name in (*names, ALIASES) for suffix in ("", f".{KIND}")}
+        for name in sorted(set(os.listdir(TABLES)) - kept):
+            if not name.startswith("."):  # the record of module postmap, which began the table
+                os.unlink(f"{TABLES}/{name}")
+                changed = True
+    print(json.dumps({"changed": bool(changed), "aliases_without_end": lost, "only_in_inventory": differing}))
+    return 0
+
+
+def status():
+    for host in settings()["mail_hosts"]:
+        found = state_of(host["name"])
+        if not host["pushes"]:
+            print(f"{host['name']}: the inventory's list")
+        elif not found["serial"]:
+            print(f"{host['name']}: no push yet, the inventory's list serves")
+        else:
+            age = int(time.time()) - found["at"]
+            print(f"{host['name']}: serial {found['serial']}, {found['count']} recipients, {age} s old")
+    return 0
+
+
+def main(arguments):
+    syslog.openlog("gatehouse-recipients", syslog.LOG_PID, syslog.LOG_MAIL)
+    commands = {"accept": accept, "refresh": refresh, "status": status}
+    if len(arguments) == 2 and arguments[0] == "-c":
+        return shell(arguments[1], sys.stdin.buffer)
+    if len(arguments) == 1 and arguments[0] in commands:
+        os.umask(0o022)
+        return commands[arguments[0]]()
+    sys.exit("this account takes pushes of recipients, and nothing else")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

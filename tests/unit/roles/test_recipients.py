@@ -1,0 +1,322 @@
+# Copyright: gatehouse.mail contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The programs of pushed recipients: what is in the spool cannot hurt root, and tables stay whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import pwd
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from ansible_collections.gatehouse.mail.plugins.module_utils import _recipients as core
+
+ROLES = Path(__file__).parents[3] / "roles"
+STORE = "store.example.org"
+OTHER = "other.example.org"
+FAKE_POSTMAP = """#!/bin/sh
+case $1 in
+-q) sed 's/ /\\t/' "${3#*:}" ;;
+*) [ ! -e "$BROKEN" ] && cp "${1#*:}" "${1#*:}.lmdb" ;;
+esac
+"""
+
+
+def program(path):
+    sys.modules["_recipients"] = core
+    specification = importlib.util.spec_from_file_location(Path(path).stem.replace("-", "_"), ROLES / path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+class Gateway:
+    """The receiver, in folders of its own, with what stands for Postfix' postmap."""
+
+    def __init__(self, folder, monkeypatch):
+        self.receiver = program("pushed_recipients/files/usr/local/sbin/gatehouse-receiver.py")
+        self.folder = folder
+        self.said = []
+        for name in ("state", "spool/in", "spool/making", "spool/answers", "tables", "bin"):
+            (folder / name).mkdir(parents=True)
+        (folder / "bin/postmap").write_text(FAKE_POSTMAP)
+        (folder / "bin/postmap").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+        monkeypatch.setenv("BROKEN", f"{folder}/broken")
+        monkeypatch.setattr(self.receiver, "say", self.said.append)
+        for name, path in (("SETTINGS", "settings.json"), ("STATE", "state"), ("SPOOL", "spool"), ("TABLES", "tables")):
+            monkeypatch.setattr(self.receiver, name, str(folder / path))
+        self.settings = {
+            "user": pwd.getpwuid(os.getuid()).pw_name,
+            "shrink": 50,
+            "mail_hosts": [
+                {
+                    "name": STORE,
+                    "pushes": True,
+                    "domains": ["example.org"],
+                    "mailboxes": ["alice@example.org", "bob@example.org"],
+                    "needed": ["alice@example.org"],
+                },
+                {
+                    "name": OTHER,
+                    "pushes": False,
+                    "domains": ["example.net"],
+                    "mailboxes": ["carol@example.net"],
+                    "needed": [],
+                },
+            ],
+            "aliases": {
+                "info@example.org": ["alice@example.org"],
+                "sales@example.org": ["bob@example.org"],
+                "both@example.org": ["bob@example.org", "carol@example.net"],
+            },
+        }
+        self.refresh()
+
+    def refresh(self):
+        (self.folder / "settings.json").write_text(json.dumps(self.settings))
+        self.receiver.refresh()
+
+    def table(self, name=STORE):
+        return self.receiver.lines_of(self.folder / "tables" / name)
+
+    def push(self, serial, addresses, shrink=False, name=STORE, key=STORE):
+        """Through the shell of the ssh user, while root's part is at work."""
+        header, body = core.stream(name, serial, addresses, shrink)
+        working = threading.Event()
+
+        def root():
+            while not working.is_set():
+                if os.listdir(self.folder / "spool/in"):
+                    self.receiver.accept()
+
+        worker = threading.Thread(target=root)
+        worker.start()
+        try:
+            return self.receiver.spool(key, io.BytesIO(header.line() + body))
+        except core.Refused as refused:
+            return {"accepted": False, "code": refused.code}
+        finally:
+            working.set()
+            worker.join()
+
+
+@pytest.fixture
+def gateway(tmp_path, monkeypatch):
+    return Gateway(tmp_path, monkeypatch)
+
+
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+
+
+def test_until_the_first_push_the_inventory_serves_and_then_the_pushed_list(gateway):
+    assert gateway.table() == ["alice@example.org", "bob@example.org"]
+    assert gateway.table(OTHER) == ["carol@example.net"]
+    answer = gateway.push(1, ["alice@example.org", "dora@example.org"])
+    assert (answer["accepted"], answer["added"], answer["removed"], answer["last"]) == (True, 1, 1, 1)
+    assert answer["only_in_inventory"] == ["bob@example.org"]
+    assert gateway.table() == ["alice@example.org", "dora@example.org"]
+    gateway.settings["mail_hosts"][0]["mailboxes"].append("late@example.org")
+    gateway.settings["mail_hosts"][1]["mailboxes"].append("late@example.net")
+    gateway.refresh()
+    assert gateway.table() == ["alice@example.org", "dora@example.org"]
+    assert gateway.table(OTHER) == ["carol@example.net", "late@example.net"]
+    gateway.settings["mail_hosts"][0]["pushes"] = False
+    gateway.refresh()
+    assert gateway.table() == ["alice@example.org", "bob@example.org", "late@example.org"]
+
+
+def test_an_alias_goes_with_its_end_and_comes_back_with_it(gateway):
+    assert gateway.table("virtual_alias") == ["both@example.org", "info@example.org", "sales@example.org"]
+    answer = gateway.push(1, ["alice@example.org"])
+    assert answer["aliases_without_end"] == ["both@example.org", "sales@example.org"]
+    assert gateway.table("virtual_alias") == ["both@example.org", "info@example.org"]
+    gateway.push(2, ["alice@example.org", "bob@example.org"])
+    assert gateway.table("virtual_alias") == ["both@example.org", "info@example.org", "sales@example.org"]
+
+
+RAILS = {
+    "serial": (5, ["alice@example.org", "bob@example.org"], {}),
+    "empty": (6, [], {"shrink": True}),
+    "shrunk": (6, ["alice@example.org"], {}),
+    "domain": (6, ["alice@example.org", "bob@example.org", "carol@example.net"], {}),
+    "postmaster": (6, ["bob@example.org", "carl@example.org", "dora@example.org"], {}),
+    "host": (6, ["carol@example.net"], {"name": OTHER}),
+}
+
+
+@pytest.mark.parametrize("code", RAILS)
+def test_what_is_refused_leaves_every_table_as_it_was(gateway, code):
+    before = ["alice@example.org", "bob@example.org", "carl@example.org", "dora@example.org"]
+    assert gateway.push(5, before)["accepted"]
+    octets = bytes_of(gateway.folder)
+    serial, addresses, more = RAILS[code]
+    gateway.said.clear()
+    answer = gateway.push(serial, addresses, **more)
+    assert (answer["accepted"], answer["code"]) == (False, code)
+    assert bytes_of(gateway.folder) == octets
+    if code != "host":  # which the shell refuses, and logs as the ssh user
+        assert [words for words in gateway.said if "the table stays as it was" in words]
+        assert answer["last"] == 5
+    assert gateway.push(6, before[:1], shrink=True)["accepted"]
+    assert gateway.table() == before[:1]
+
+
+def test_who_does_not_push_cannot(gateway):
+    header, body = core.stream(OTHER, 1, ["carol@example.net", "eve@example.net"])
+    (gateway.folder / "spool/in" / f"{OTHER}_{'0' * 32}").write_bytes(header.line() + body)
+    gateway.receiver.accept()
+    assert gateway.table(OTHER) == ["carol@example.net"]
+
+
+def test_a_table_that_cannot_be_built_stays(gateway):
+    octets = bytes_of(gateway.folder)
+    (gateway.folder / "broken").touch()
+    answer = gateway.push(1, ["alice@example.org", "eve@example.org"])
+    assert (answer["accepted"], answer["code"], answer["last"]) == (False, "trouble", 0)
+    assert bytes_of(gateway.folder) == octets
+    (gateway.folder / "broken").unlink()
+    assert gateway.push(1, ["alice@example.org", "eve@example.org"])["accepted"]
+
+
+def odd(path, kind, secret):
+    if kind == "link":
+        path.symlink_to(secret)
+    elif kind == "hard link":
+        path.hardlink_to(secret)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+        (path / "within").symlink_to(secret)
+    elif kind == "link to a folder":
+        path.symlink_to(secret.parent)
+    elif kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["a name of a push", "another name"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "folder", "link to a folder", "huge"])
+def test_what_is_no_push_is_removed_and_hurts_nobody(gateway, kind, named):
+    """The secret is a whole push, which would be taken if a link were followed."""
+    header, body = core.stream(STORE, 1, ["alice@example.org", "eve@example.org"])
+    (gateway.folder / "private").mkdir()
+    secret = gateway.folder / "private/secret"
+    secret.write_bytes(header.line() + body)
+    octets = bytes_of(gateway.folder)
+    name = f"{STORE}_{'a' * 32}" if named else "../private/secret".replace("/", "_")
+    odd(gateway.folder / "spool/in" / name, kind, secret)
+    gateway.receiver.accept()
+    assert os.listdir(gateway.folder / "spool/in") == []
+    assert secret.read_bytes() == header.line() + body
+    assert bytes_of(gateway.folder) == octets
+    (gateway.folder / "spool/in" / f"{STORE}_{'b' * 32}").write_bytes(header.line() + body)
+    gateway.receiver.accept()
+    assert gateway.table() == ["alice@example.org", "eve@example.org"]
+
+
+def test_a_file_of_somebody_else_is_no_push(gateway):
+    header, body = core.stream(STORE, 1, ["alice@example.org", "eve@example.org"])
+    gateway.settings["user"] = "daemon"
+    gateway.refresh()
+    (gateway.folder / "spool/in" / f"{STORE}_{'b' * 32}").write_bytes(header.line() + body)
+    gateway.receiver.accept()
+    assert gateway.table() == ["alice@example.org", "bob@example.org"]
+
+
+def test_the_account_is_good_for_nothing_else(gateway):
+    for arguments in ([], ["-c"], ["-c", "a", "b"], ["sh"], ["-l"]):
+        with pytest.raises(SystemExit):
+            gateway.receiver.main(arguments)
+
+
+@pytest.fixture
+def sender(tmp_path, monkeypatch):
+    module = program("recipients/files/usr/local/sbin/gatehouse-recipients.py")
+    for name in ("mail-host", "mail-host/gateways"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mail-host/gateways/mx1.example.org.conf").touch()
+    (tmp_path / "list").write_text("alice@example.org\nBob@example.org\n")
+    monkeypatch.setattr(module, "STATE", str(tmp_path / "mail-host"))
+    monkeypatch.setattr(module, "GATEWAYS", str(tmp_path / "mail-host/gateways"))
+    return module
+
+
+def site(folder, *sources):
+    return {
+        "name": STORE,
+        "domains": ["example.org"],
+        "gateways": ["mx1.example.org"],
+        "max_age": 24,
+        "sources": [*sources, {"kind": "list", "value": str(folder / "list"), "domain": ""}],
+    }
+
+
+def answering(sender, monkeypatch, answer):
+    """ssh gives this to what it is sent."""
+    real = sender.subprocess.run
+
+    def run(words, **more):
+        if words[0] != "ssh":
+            return real(words, **more)
+        stream = io.BytesIO(more["input"])
+        said = answer(*core.read(stream))
+        return sender.subprocess.CompletedProcess(words, 0, said if isinstance(said, bytes) else json.dumps(said), b"x")
+
+    monkeypatch.setattr(sender.subprocess, "run", run)
+
+
+def test_a_mail_host_that_was_rebuilt_goes_on_where_the_gateway_is(gateway, sender, monkeypatch):
+    assert gateway.push(700, ["alice@example.org", "bob@example.org"])["accepted"]
+    answering(sender, monkeypatch, lambda header, addresses: gateway.push(header.serial, addresses, header.shrink))
+    here = site(gateway.folder)
+    assert sender.status(here) == 1
+    assert sender.push_all(here, False) == 0
+    assert sender.state_of("mx1.example.org")["serial"] == 701
+    assert sender.status(here) == 0
+    here["max_age"] = -1
+    assert sender.status(here) == 1
+
+
+AWAY = {"nothing": b"", "no JSON": b"Hello", "no answer": b"{}", "another type": b'{"accepted": "yes"}'}
+
+
+@pytest.mark.parametrize("said", AWAY.values(), ids=AWAY)
+def test_what_is_no_answer_is_tried_again(gateway, sender, monkeypatch, said):
+    answering(sender, monkeypatch, lambda _header, _addresses: said)
+    assert sender.tried(site(gateway.folder), "mx1.example.org")[:2] == (False, True)
+    assert sender.state_of("mx1.example.org")["serial"] == 0
+
+
+def test_a_source_that_cannot_be_read_sends_nothing(gateway, sender, monkeypatch):
+    answering(sender, monkeypatch, lambda header, addresses: {"accepted": True, "serial": 1, "count": len(addresses)})
+    assert sender.tried(site(gateway.folder), "mx1.example.org")[0]
+    for source in (
+        {"kind": "list", "value": "/nonexistent", "domain": ""},
+        {"kind": "command", "value": ["/bin/false"], "domain": ""},
+        {"kind": "unix_group", "value": "no-such-group", "domain": "example.org"},
+        {"kind": "command", "value": ["/bin/echo", "eve@example.com"], "domain": ""},
+    ):
+        done, again, words = sender.tried(site(gateway.folder, source), "mx1.example.org")
+        assert (done, again) == (False, False)
+        assert words.startswith("nothing was sent: ")
+
+
+def test_all_sources_are_collected(gateway, sender):
+    users = gateway.folder / "users"
+    users.write_text("carol:{PLAIN}x:::::\n")
+    found = sender.collect(
+        site(
+            gateway.folder,
+            {"kind": "users_file", "value": str(users), "domain": "example.org"},
+            {"kind": "command", "value": ["/bin/echo", "dora@example.org"], "domain": ""},
+        )
+    )
+    assert found == ["alice@example.org", "bob@example.org", "carol@example.org", "dora@example.org"]
