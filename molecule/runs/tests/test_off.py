@@ -47,6 +47,12 @@ OPTIONS = {
         None,
         "(?:unit|enabled|process) .*postfix|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
     ),
+    "pushed recipients": (
+        {"mail_recipients_sources": [{"doveadm": "*"}]},
+        "recipients,postfix",
+        "gatehouse-recei|gatehouse-recip|/recipients",
+        None,
+    ),
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no greylist"]

@@ -109,7 +109,7 @@ def _sources(at: Place, value: object, domains: list[str]) -> list[dict[str, Any
         record = inventory.record(here, item, (*KINDS, "domain"), "{users_file: /etc/dovecot/users}")
         kinds = [key for key in KINDS if key in record]
         if len(kinds) != 1:
-            if isinstance(item, Mapping):
+            if isinstance(item, Mapping) and {*KINDS, "domain"}.issuperset(item):
                 here.note(f"has {len(kinds)} sources", f"write one of {', '.join(KINDS)} in each item")
             continue
         name = kinds[0]

@@ -94,6 +94,12 @@ def hashes(**values):
 DOMAIN = "mail_domains[1].name: "
 ADDRESS = "mail_mailboxes[0]: "
 BAD_VALUES = {
+    "a list of no percent": (
+        site(mail_recipients_shrink=100),
+        "mail_recipients_shrink: 100",
+        "out of range",
+        "from 1 to 99",
+    ),
     "greylisting is no word": (
         site(mail_greylisting="nay"),
         'mail_greylisting: "nay"',
@@ -1763,3 +1769,75 @@ def test_the_remedy_holds_where_the_value_was_written(values, said):
 def test_a_number_in_words_is_held_to_its_range():
     (problem,) = problems_of(site(mail_greylist_delay="-1"))
     assert "mail_greylist_delay: -1 is out of range; write an integer from 1 to 3600" in problem
+
+
+def pushes(*sources, **gateway):
+    return {"store.example.org": {"mail_recipients_sources": list(sources)}, "mx1.example.org": gateway}
+
+
+USERS = {"users_file": "/etc/dovecot/users"}
+BAD_SOURCES = {
+    "an unknown one": ([{"user_file": "/x"}], "did you mean users_file?"),
+    "two in one": ([{**USERS, "list": "/x"}], "[0]: has 2 sources"),
+    "none": ([{"domain": "example.org"}], "[0]: has 0 sources"),
+    "a word": (["/etc/aliases"], "is a string, not a mapping"),
+    "a relative path": ([{"list": "people"}], '[0].list: "people" is not an absolute path'),
+    "a path with a space": ([{"list": "/my people"}], '[0].list: "/my people" is not an absolute path'),
+    "a command in a string": ([{"command": "/bin/addresses"}], "[0].command: "),
+    "a command without a path": ([{"command": ["addresses"]}], "does not begin with a program's full path"),
+    "a mask that is an option": ([{"doveadm": "-A"}], '[0].doveadm: "-A" is no mask of users'),
+    "a foreign domain": (
+        [{**USERS, "domain": "example.com"}],
+        '[0].domain: "example.com" is no domain of this mail host',
+    ),
+    "a group with a space": ([{"unix_group": "mail users"}], '"mail users" is no name of a group'),
+}
+
+
+@pytest.mark.parametrize("sources, reason", BAD_SOURCES.values(), ids=BAD_SOURCES)
+def test_a_source_that_cannot_be_meant_is_refused(sources, reason):
+    (problem,) = problems_of(pushes(*sources))
+    assert problem.startswith("host store.example.org: mail_recipients_sources")
+    assert reason in problem
+
+
+def test_recipients_are_pushed_over_the_vpn_alone():
+    (problem,) = problems_of(pushes(USERS, firewall_ssh_zones=["internet"]))
+    assert problem.startswith("host mx1.example.org: firewall_ssh_zones: ['internet'] lacks vpn")
+    for zones in (["vpn"], ["internet", "vpn"]):
+        models = _model.build(*inventory(pushes(USERS, firewall_ssh_zones=zones, firewall_ssh_port=2222)))
+        assert models["mx1.example.org"]["recipients_ssh_port"] == 2222
+    _model.build(*inventory(mx1(firewall_ssh_zones=["internet"])))  # where nobody pushes
+
+
+def test_who_pushes_is_known_to_both_sides():
+    models = _model.build(*inventory(pushes(USERS, {"unix_group": "people", "domain": "example.org"})))
+    assert models["store.example.org"]["recipients_sources"] == [
+        {"kind": "users_file", "value": "/etc/dovecot/users", "domain": "example.org"},
+        {"kind": "unix_group", "value": "people", "domain": "example.org"},
+    ]
+    (host,) = models["mx2.example.org"]["recipients"]["mail_hosts"]
+    assert host == {
+        "host": "store.example.org",
+        "name": "store.example.org",
+        "vpn_address": "10.99.0.31",
+        "domains": ["example.org"],
+        "pushes": True,
+        "mailboxes": ["alice@example.org", "bob@example.org"],
+        "needed": ["alice@example.org"],
+    }
+    assert "recipients" not in models["store.example.org"]["absent"]
+    assert "pushed_recipients" not in models["mx1.example.org"]["absent"]
+
+
+def test_an_alias_may_end_where_recipients_are_pushed():
+    changes = {**aliases(info="dora@example.org"), **pushes(USERS)}
+    assert _model.build(*inventory(changes))["mx1.example.org"]["aliases"]["info@example.org"] == ["dora@example.org"]
+    assert len(problems_of(aliases(info="dora@example.org"))) == 1
+    assert len(problems_of({**aliases(info="dora@example.com"), **pushes(USERS)})) == 1
+
+
+def test_a_domain_whose_recipients_are_pushed_needs_none_in_the_inventory():
+    more = {"mail_domains": [{"name": "example.org"}, {"name": "example.net"}]}
+    _model.build(*inventory({"all": more, **pushes(USERS)}))
+    assert len(problems_of({"all": more})) == 1
