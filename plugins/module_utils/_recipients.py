@@ -26,7 +26,7 @@ from typing import BinaryIO, NamedTuple, Optional
 
 VERSION = 1
 LONGEST_HEADER = 512  # octets
-LONGEST = 128 << 20  # octets after the header: four million addresses of ordinary length
+LONGEST = 64 << 20  # octets after the header: two million addresses of ordinary length
 AHEAD = 1000  # how far a serial may be ahead of the last one
 NAMED = 20  # addresses that an answer names
 _BLOCK = 1 << 16
