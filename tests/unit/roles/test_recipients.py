@@ -132,6 +132,16 @@ def test_until_the_first_push_the_inventory_serves_and_then_the_pushed_list(gate
     assert gateway.table() == ["alice@example.org", "bob@example.org", "late@example.org"]
 
 
+def test_a_domain_that_moves_leaves_the_pushed_list(gateway):
+    gateway.settings["mail_hosts"][0]["domains"].append("example.com")
+    gateway.refresh()
+    gateway.push(1, ["alice@example.org", "bob@example.org", "eve@example.com"])
+    assert gateway.table() == ["alice@example.org", "bob@example.org", "eve@example.com"]
+    gateway.settings["mail_hosts"][0]["domains"].remove("example.com")
+    gateway.refresh()
+    assert gateway.table() == ["alice@example.org", "bob@example.org"]
+
+
 def test_an_alias_goes_with_its_end_and_comes_back_with_it(gateway):
     assert gateway.table("virtual_alias") == ["both@example.org", "info@example.org", "sales@example.org"]
     answer = gateway.push(1, ["alice@example.org"])

@@ -344,11 +344,14 @@ def refresh():
         differing = {}
         for host in site["mail_hosts"]:
             if state_of(host["name"])["serial"]:
-                present = set(lines_of(f"{TABLES}/{host['name']}"))
+                before = lines_of(f"{TABLES}/{host['name']}")
+                present = {
+                    address for address in before if core.domain_of(address) in host["domains"]
+                }  # a domain moved
                 only = sorted(set(host["mailboxes"]) - present)
                 if only:
                     differing[host["name"]] = only[: core.NAMED]
-                if present:  # what was pushed stays, and is built again where its index is not of this source
+                if before:  # what was pushed stays, and is built again where its index is not of this source
                     changed |= write_table(host["name"], dict.fromkeys(present, "OK"))
                     continue
                 os.unlink(f"{STATE}/{host['name']}.json")
