@@ -295,6 +295,22 @@ def test_a_mail_host_that_was_rebuilt_goes_on_where_the_gateway_is(gateway, send
     assert sender.status(here) == 1
 
 
+def test_a_change_while_a_push_is_under_way_is_pushed_too(gateway, sender, monkeypatch):
+    pushed = []
+
+    def answer(header, addresses):
+        pushed.append(addresses)
+        if len(pushed) == 1:
+            (gateway.folder / "list").write_text("alice@example.org\n")
+        return {"accepted": True, "serial": header.serial, "count": header.count}
+
+    monkeypatch.setattr(sender, "SETTLING", 0)
+    monkeypatch.setattr(sender, "settings", lambda: site(gateway.folder))
+    answering(sender, monkeypatch, answer)
+    assert sender.serve("mx1.example.org") == 0
+    assert pushed == [["alice@example.org", "bob@example.org"], ["alice@example.org"]]
+
+
 AWAY = {"nothing": b"", "no JSON": b"Hello", "no answer": b"{}", "another type": b'{"accepted": "yes"}'}
 
 

@@ -30,6 +30,7 @@ SETTINGS = "/etc/gatehouse/recipients/settings.json"
 GATEWAYS = "/etc/gatehouse/recipients/gateways"  # an ssh configuration for each, written by the gateway's run
 STATE = "/var/lib/gatehouse-recipients"
 WAITS = (1, 2, 4, 8, 15, 30)  # seconds between attempts, the last one again and again
+SETTLING = 2  # seconds until the sources are looked at once more
 LONGEST_COMMAND = 60  # seconds
 LONGEST_PUSH = 300  # seconds
 LARGEST_SOURCE = core.LONGEST
@@ -199,19 +200,35 @@ def push_all(site, shrink):
     return 0 if all(done for done, _again, _words in results) else 1
 
 
+def listed(site):
+    """What would be pushed; None where nothing would."""
+    try:
+        return collect(site)
+    except core.Refused:
+        return None
+
+
 def serve(gateway):
-    """Until the gateway has the list, or refuses it. Each attempt reads the sources anew."""
-    said = ""
-    for attempt in range(10**9):
+    """Until the gateway has the list, or refuses it. Each attempt reads the sources anew.
+
+    At the end they are looked at once more: systemd sees no change while gatehouse-recipients.service runs.
+    """
+    said, attempt = "", 0
+    while True:
+        before = listed(settings())
         done, again, words = tried(settings(), gateway)
         news = not done or '"added": 0,' not in words or '"removed": 0,' not in words
         if words != said and news:
             print(f"{gateway}: {words}", flush=True)
         said = words
-        if not again:
+        if again:
+            time.sleep(WAITS[min(attempt, len(WAITS) - 1)])
+            attempt += 1
+            continue
+        attempt = 0
+        time.sleep(SETTLING)
+        if listed(settings()) == before:
             return 0
-        time.sleep(WAITS[min(attempt, len(WAITS) - 1)])
-    return 0
 
 
 # Age
