@@ -89,7 +89,7 @@ def other() -> dict[str, dict[str, Any]]:
     hosts["mx1.example.org"]["mail_certificate_files"] = [{"certificate": "files/mx1.crt", "key": "files/mx1.key"}]
     hosts["mx2.example.org"]["mail_retiring"] = True
     hosts["store.example.org"]["mail_recipients_sources"] = [
-        {"users_file": "/etc/dovecot/users"},
+        {"users_file": "/etc/dovecot/people"},
         {"command": ["/usr/local/bin/addresses", "--all"]},
         {"unix_group": "mailusers", "domain": "example.org"},
     ]

@@ -129,6 +129,8 @@ def registered(platform: str) -> dict[str, Any]:
         "__pushed_recipients_refreshed": {"stdout": "{}"},
         "__pushed_recipients_written": {"files": []},
         "__postfix_pushed_found": {"files": []},
+        "__pushed_recipients_maps": {"stdout": "lmdb:/etc/postfix/recipients/store.example.org"},
+        "__recipients_public": {"stdout": "ssh-ed25519 AAAA x"},
         "__recipients_written": {"files": []},
         "__recipients_left": {"files": [{"path": "/etc/gatehouse/recipients/gateways/gone.example.org.conf"}]},
         "__stunnel_left": {"files": [{"path": "/etc/systemd/system/gatehouse-lmtp-gone.example.org.socket"}]},

@@ -38,6 +38,8 @@ _NAME = re.compile(
 # RFC 5322 3.2.3 dot-atom, RFC 5321 4.5.3.1.1: 64 octets. A leading "#" starts a comment in a table of Postfix.
 _ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LOCAL_PART = re.compile(r"(?=.{1,64}\Z)(?!#)" + _ATEXT + r"+(?:\." + _ATEXT + r"+)*")
+# A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
+_MAILBOX = re.compile(r"[a-z0-9._-]+")
 LONGEST_ADDRESS = 254  # RFC 5321 4.5.3.1.3: a path of 256 octets, two of which are the angle brackets
 
 _HEADER = re.compile(
@@ -57,6 +59,11 @@ def is_local(text: str) -> bool:
 def is_address(text: str) -> bool:
     local, at_sign, domain = text.rpartition("@")
     return bool(at_sign) and len(text) <= LONGEST_ADDRESS and is_local(local) and is_name(domain)
+
+
+def is_mailbox(local: str, delimiter: str) -> bool:
+    """Whether Dovecot could have a mailbox of this local part. One with the recipient delimiter is split there."""
+    return _MAILBOX.fullmatch(local) is not None and not (delimiter and delimiter in local)
 
 
 def fold(text: str) -> str:
@@ -98,6 +105,7 @@ class Known(NamedTuple):
     addresses: Collection[str]
     percent: int
     needed: Collection[str] = ()
+    delimiter: str = ""
 
 
 def stream(host: str, serial: int, addresses: Iterable[str], shrink: bool = False) -> tuple[Header, bytes]:
@@ -107,7 +115,7 @@ def stream(host: str, serial: int, addresses: Iterable[str], shrink: bool = Fals
     return Header(host, serial, len(lines), len(body), hashlib.sha256(body).hexdigest(), shrink), body
 
 
-def collected(addresses: Iterable[str], domains: Collection[str]) -> list[str]:
+def collected(addresses: Iterable[str], domains: Collection[str], delimiter: str = "") -> list[str]:
     """What a mail host's sources say, folded as the model does, sorted, and each of them once; Refused for what cannot
     be pushed, as the gateway would refuse it."""
     found = {fold(address) for address in addresses}
@@ -115,7 +123,17 @@ def collected(addresses: Iterable[str], domains: Collection[str]) -> list[str]:
         _check(address, "the sources")
         if domain_of(address) not in domains:
             raise Refused("domain", f"the sources: {_show(address)} is in none of this mail host's domains")
+        _check_mailbox(address, delimiter, "the sources: ")
     return sorted(found)
+
+
+def deliverable(addresses: Iterable[str], users: Iterable[str]) -> None:
+    """Refused for an address that is no user of Dovecot's: its mail would be taken and then returned. Where Dovecot has
+    names without a domain, it drops that of an address."""
+    known = {fold(user) for user in users}
+    unknown = sorted(one for one in addresses if one not in known and one.rpartition("@")[0] not in known)
+    if unknown:
+        raise Refused("source", f"Dovecot has no user {_show(unknown[0])}; make the mailbox, or remove the address")
 
 
 def read_header(stream: BinaryIO) -> Header:
@@ -187,6 +205,11 @@ def _check(address: str, where: str) -> None:
         raise Refused("line", f"{where}: {_show(address)} is not an address")
 
 
+def _check_mailbox(address: str, delimiter: str, where: str = "") -> None:
+    if not is_mailbox(address.rpartition("@")[0], delimiter):
+        raise Refused("mailbox", f"{where}{_show(address)} is no name for a mailbox of Dovecot")
+
+
 def _show(text: str) -> str:
     return ascii(text if len(text) <= 80 else text[:79] + "…")
 
@@ -204,6 +227,7 @@ def judge(header: Header, addresses: Collection[str], known: Known) -> None:
     for address in addresses:
         if domain_of(address) not in known.domains:
             raise Refused("domain", f"{_show(address)} is in no domain of {known.host}")
+        _check_mailbox(address, known.delimiter)
     present = set(addresses)
     missing = sorted(set(known.needed) - present)
     if missing:
@@ -263,16 +287,4 @@ def of_users_file(text: str, domain: Optional[str], where: str) -> list[str]:
     return [whole(line.partition(":")[0].strip(), domain, where) for line in lines]
 
 
-def of_aliases_file(text: str, domain: Optional[str], where: str) -> list[str]:
-    """aliases(5): a name, a colon, its targets; a line that begins with white space goes on with the one before."""
-    found = []
-    for line in text.split("\n"):
-        if line.strip() and line[0] not in " \t#":
-            name, colon, _targets = line.partition(":")
-            if not colon:
-                raise Refused("source", f"{where}: {_show(line)} has no colon")
-            found.append(whole(name.strip(), domain, where))
-    return found
-
-
-TEXTS = {"users_file": of_users_file, "aliases_file": of_aliases_file, "list": of_list, "command": of_list}
+TEXTS = {"users_file": of_users_file, "list": of_list, "command": of_list}

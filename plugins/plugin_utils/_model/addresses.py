@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import graphlib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.gatehouse.mail.plugins.module_utils import _recipients
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory, recipients
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import MISSING, STORES, Place, kind, show
@@ -25,9 +25,6 @@ VARIABLES: dict[str, Any] = {
 DOMAIN_KEYS = ("name", "store", "allow_empty")
 SOCKETS = "/run/gatehouse-lmtp"  # the folder of role stunnel's sockets, a file for each mail host
 DELIMITERS = ("+", "-", "_", ".", "=", "")
-
-# A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
-_MAILBOX = re.compile(r"[a-z0-9._-]+")
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +173,7 @@ def _mailboxes(at: Place, value: object, domains: Mapping[str, Any], delimiter: 
         local, _at_sign, domain = address.rpartition("@")
         if local and domains and domain not in domains:
             here.refuse(address, "is in none of mail_domains", f"write {show(domain)} there, or another domain here")
-        if local and not _MAILBOX.fullmatch(local.replace(delimiter, "") if delimiter else local):
+        if local and not _recipients.is_mailbox(local.replace(delimiter, "") if delimiter else local, ""):
             here.refuse(
                 address,
                 "is no name for a mailbox",

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.gatehouse.mail.plugins.module_utils import _recipients
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, STORES, Place, kind
@@ -16,8 +18,9 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.ports import
 
 HOST_VARIABLES: dict[str, Any] = {"mail_recipients_sources": []}
 VARIABLES: dict[str, Any] = {"mail_recipients_shrink": 50, "mail_recipients_max_age": 24}
-KINDS = ("users_file", "aliases_file", "list", "command", "unix_group", "doveadm")
-_EXAMPLE = "[{users_file: /etc/dovecot/users}]"
+KINDS = ("users_file", "list", "command", "unix_group", "doveadm")
+_EXAMPLE = '[{doveadm: "*"}]'
+OWN_USERS = "/etc/dovecot/users"  # which role dovecot writes from mail_mailboxes
 # Without what systemd reads as something else in a unit: the path unit watches the file.
 _PATH = re.compile(r"/[A-Za-z0-9._@+,:=/-]*[A-Za-z0-9._@+,:=-]")
 _GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -29,7 +32,8 @@ def pushing(given: Given) -> set[str]:
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The part `recipients` of the model: `shrink` and `max_age`, and each mail host, none where none pushes.
+    """The part `recipients` of the model: `shrink` and `max_age`; each mail host, none where none pushes; and the
+    aliases that have an end before the first push.
 
     For `view`: `_sources`, {inventory host: its sources}; `_ssh_ports`, those that gateways' sshd was written to have.
     """
@@ -75,6 +79,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
             "shrink": given.integer("mail_recipients_shrink", 1, 99),
             "max_age": given.integer("mail_recipients_max_age", 1, 24 * 365),
             "mail_hosts": hosts if push else [],
+            "first_aliases": _recipients.ends(site["aliases"], site["_domains"], site["mailboxes"]) if push else {},
         },
         "_sources": sources,
         "_ssh_ports": {host: _port(given.hosts[host].get(SSH_PORT)) for host in gateways},
@@ -106,7 +111,7 @@ def _sources(at: Place, value: object, domains: list[str]) -> list[dict[str, Any
     found = []
     for index, item in enumerate(inventory.sequence(at, value, _EXAMPLE)):
         here = at[index]
-        record = inventory.record(here, item, (*KINDS, "domain"), "{users_file: /etc/dovecot/users}")
+        record = inventory.record(here, item, (*KINDS, "domain"), '{doveadm: "*"}')
         kinds = [key for key in KINDS if key in record]
         if len(kinds) != 1:
             if isinstance(item, Mapping) and {*KINDS, "domain"}.issuperset(item):
@@ -147,9 +152,15 @@ def _value(at: Place, name: str, value: object) -> Any:
         else (
             _PATH,
             "is not an absolute path of letters, digits and . _ @ + , : = -",
-            'write one, such as "/etc/aliases"',
+            'write one, such as "/etc/dovecot/people"',
         )
     )
     if not isinstance(value, str) or not pattern.fullmatch(value):
         at.refuse(value, why if isinstance(value, str) else f"is {kind(value)}, not a string", instead)
+    elif name in ("users_file", "list") and posixpath.normpath(value) == OWN_USERS:
+        at.refuse(
+            value,
+            "is written by site.yml from mail_mailboxes",
+            'write a file of your own, such as "/etc/dovecot/people", or doveadm: "*" for all users of Dovecot',
+        )
     return str(value)

@@ -54,6 +54,7 @@ class Gateway:
         self.settings = {
             "user": pwd.getpwuid(os.getuid()).pw_name,
             "shrink": 50,
+            "delimiter": "+",
             "mail_hosts": [
                 {
                     "name": STORE,
@@ -254,6 +255,12 @@ def sender(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     (tmp_path / "mail-host/gateways/mx1.example.org.conf").touch()
     (tmp_path / "list").write_text("alice@example.org\nBob@example.org\n")
+    (tmp_path / "known").write_text("".join(f"{name}@example.org\n" for name in ("alice", "bob", "carol", "dora")))
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/doveadm").write_text(f'#!/bin/sh\n[ "$2" = "*" ] && cat {tmp_path}/known\n')
+    (tmp_path / "programs/doveadm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs:{os.environ['PATH']}")
+    monkeypatch.setattr(module, "WRITING", 0)
     monkeypatch.setattr(module, "STATE", str(tmp_path / "mail-host"))
     monkeypatch.setattr(module, "GATEWAYS", str(tmp_path / "mail-host/gateways"))
     return module
@@ -265,6 +272,7 @@ def site(folder, *sources):
         "domains": ["example.org"],
         "gateways": ["mx1.example.org"],
         "max_age": 24,
+        "delimiter": "+",
         "sources": [*sources, {"kind": "list", "value": str(folder / "list"), "domain": ""}],
     }
 
@@ -329,6 +337,7 @@ def test_a_source_that_cannot_be_read_sends_nothing(gateway, sender, monkeypatch
         {"kind": "command", "value": ["/bin/false"], "domain": ""},
         {"kind": "unix_group", "value": "no-such-group", "domain": "example.org"},
         {"kind": "command", "value": ["/bin/echo", "eve@example.com"], "domain": ""},
+        {"kind": "command", "value": ["/bin/echo", "www@example.org"], "domain": ""},  # whom Dovecot does not know
     ):
         done, again, words = sender.tried(site(gateway.folder, source), "mx1.example.org")
         assert (done, again) == (False, False)
@@ -346,3 +355,34 @@ def test_all_sources_are_collected(gateway, sender):
         )
     )
     assert found == ["alice@example.org", "bob@example.org", "carol@example.org", "dora@example.org"]
+
+
+def test_a_secret_of_a_command_is_in_no_message(gateway, sender, monkeypatch):
+    monkeypatch.setattr(sender, "LONGEST_COMMAND", 0.05)
+    for words, reason in (
+        (["/bin/sh", "-c", "exit 3", "hunter2"], "it ends with 3"),
+        (["/bin/sh", "-c", "sleep 1", "hunter2"], "no end within"),
+        (["/nonexistent/sh", "hunter2"], "No such file"),
+    ):
+        with pytest.raises(core.Refused) as refused:
+            sender.addresses_of("command", words, None)
+        assert reason in str(refused.value)
+        assert words[0] in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_a_source_that_is_being_written_is_not_read(gateway, sender, monkeypatch):
+    people = gateway.folder / "people"
+    people.write_text("alice@example.org\nbo")
+    with pytest.raises(core.Refused, match="its last line has no end"):
+        sender.addresses_of("list", str(people), "example.org")
+    people.write_text("alice@example.org\n")
+    assert sender.addresses_of("list", str(people), None) == ["alice@example.org"]
+
+    def more(_seconds):
+        with people.open("a") as file:
+            file.write("bob@example.org\n")
+
+    monkeypatch.setattr(sender.time, "sleep", more)
+    with pytest.raises(core.Refused, match="somebody writes it"):
+        sender.addresses_of("list", str(people), None)

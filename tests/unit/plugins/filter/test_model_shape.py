@@ -18,7 +18,16 @@ PAGE = yaml.safe_load((Path(__file__).parents[4] / "plugins/filter/model.yml").r
 DOCUMENTED = PAGE["RETURN"]["_value"]["contains"]
 SITE = DOCUMENTED["site"]["contains"]
 HOST = DOCUMENTED["hosts"]["contains"]["HOST"]["contains"]
-KEYS_ARE_DATA = {"aliases", "dkim_senders", "logins", "mailbox_quotas", "senders", "stored_senders", "keyed_zones"}
+KEYS_ARE_DATA = {
+    "aliases",
+    "dkim_senders",
+    "first_aliases",
+    "logins",
+    "mailbox_quotas",
+    "senders",
+    "stored_senders",
+    "keyed_zones",
+}
 MODELLED = {**SITES, "example": example(), **{f"seed {seed}": mixed(seed) for seed in range(10)}}
 
 

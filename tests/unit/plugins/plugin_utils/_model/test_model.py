@@ -1127,7 +1127,7 @@ def test_the_lab_in_whole():
             "exceptions": {"clients": [], "recipients": []},
         },
         "slow_destinations": [],
-        "recipients": {"shrink": 50, "max_age": 24, "mail_hosts": []},
+        "recipients": {"shrink": 50, "max_age": 24, "mail_hosts": [], "first_aliases": {}},
         "recipients_sources": [],
         "recipients_ssh_port": 0,
         "bans": {
@@ -1775,12 +1775,12 @@ def pushes(*sources, **gateway):
     return {"store.example.org": {"mail_recipients_sources": list(sources)}, "mx1.example.org": gateway}
 
 
-USERS = {"users_file": "/etc/dovecot/users"}
+USERS = {"users_file": "/etc/dovecot/people"}
 BAD_SOURCES = {
     "an unknown one": ([{"user_file": "/x"}], "did you mean users_file?"),
     "two in one": ([{**USERS, "list": "/x"}], "[0]: has 2 sources"),
     "none": ([{"domain": "example.org"}], "[0]: has 0 sources"),
-    "a word": (["/etc/aliases"], "is a string, not a mapping"),
+    "a word": (["/etc/people"], "is a string, not a mapping"),
     "a relative path": ([{"list": "people"}], '[0].list: "people" is not an absolute path'),
     "a path with a space": ([{"list": "/my people"}], '[0].list: "/my people" is not an absolute path'),
     "a command in a string": ([{"command": "/bin/addresses"}], "[0].command: "),
@@ -1790,6 +1790,11 @@ BAD_SOURCES = {
         [{**USERS, "domain": "example.com"}],
         '[0].domain: "example.com" is no domain of this mail host',
     ),
+    "the file of site.yml": (
+        [{"users_file": "/etc/dovecot/../dovecot/users"}],
+        "is written by site.yml from mail_mail",
+    ),
+    "the file of site.yml as a list": ([{"list": "/etc/dovecot/users"}], "is written by site.yml from mail_mailboxes"),
     "a group with a space": ([{"unix_group": "mail users"}], '"mail users" is no name of a group'),
 }
 
@@ -1813,7 +1818,7 @@ def test_recipients_are_pushed_over_the_vpn_alone():
 def test_who_pushes_is_known_to_both_sides():
     models = _model.build(*inventory(pushes(USERS, {"unix_group": "people", "domain": "example.org"})))
     assert models["store.example.org"]["recipients_sources"] == [
-        {"kind": "users_file", "value": "/etc/dovecot/users", "domain": "example.org"},
+        {"kind": "users_file", "value": "/etc/dovecot/people", "domain": "example.org"},
         {"kind": "unix_group", "value": "people", "domain": "example.org"},
     ]
     (host,) = models["mx2.example.org"]["recipients"]["mail_hosts"]
@@ -1833,6 +1838,11 @@ def test_who_pushes_is_known_to_both_sides():
 def test_an_alias_may_end_where_recipients_are_pushed():
     changes = {**aliases(info="dora@example.org"), **pushes(USERS)}
     assert _model.build(*inventory(changes))["mx1.example.org"]["aliases"]["info@example.org"] == ["dora@example.org"]
+    more = {**aliases(info="dora@example.org", both=["dora@example.org", "bob@example.org"]), **pushes(USERS)}
+    first = _model.build(*inventory(more))["mx1.example.org"]["recipients"]["first_aliases"]
+    assert "info@example.org" not in first  # mail for it would be returned
+    assert first["both@example.org"] == ["bob@example.org"]
+    assert first["postmaster@example.org"] == ["alice@example.org"]
     assert len(problems_of(aliases(info="dora@example.org"))) == 1
     assert len(problems_of({**aliases(info="dora@example.com"), **pushes(USERS)})) == 1
 

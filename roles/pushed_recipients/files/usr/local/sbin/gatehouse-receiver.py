@@ -232,6 +232,7 @@ def take(site, host, header, addresses):
         before,
         site["shrink"],
         host["needed"],
+        site["delimiter"],
     )
     core.judge(header, addresses, known)
     lost, _written = write_aliases(site, {host["name"]: addresses})

@@ -30,6 +30,7 @@ SETTINGS = "/etc/gatehouse/recipients/settings.json"
 GATEWAYS = "/etc/gatehouse/recipients/gateways"  # an ssh configuration for each, written by the gateway's run
 STATE = "/var/lib/gatehouse-recipients"
 WAITS = (1, 2, 4, 8, 15, 30)  # seconds between attempts, the last one again and again
+WRITING = 0.2  # seconds within which who writes a source writes on
 SETTLING = 2  # seconds until the sources are looked at once more
 LONGEST_COMMAND = 60  # seconds
 LONGEST_PUSH = 300  # seconds
@@ -53,27 +54,49 @@ def collect(site):
     found = []
     for source in site["sources"]:
         found += addresses_of(source["kind"], source["value"], source["domain"] or None)
-    return core.collected(found, site["domains"])
+    addresses = core.collected(found, site["domains"], site["delimiter"])
+    core.deliverable(addresses, users())
+    return addresses
+
+
+def users():
+    """All whom Dovecot knows."""
+    try:
+        return output(["doveadm", "user", "*"]).split()
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
+        raise core.Refused("source", f"Dovecot does not say whom it knows: {error}") from None
 
 
 def addresses_of(kind, value, domain):
-    where = f"{kind} {' '.join(value) if isinstance(value, list) else value}"
+    # A command may have a secret among its words, so neither they nor its error are shown.
+    where = f"{kind} {value[0] if kind == 'command' else value}"
     try:
         if kind == "unix_group":
             return [f"{name}@{domain}" for name in members(value)]
         if kind == "doveadm":
             return core.of_list(output(["doveadm", "user", value]), domain, where)
         text = output(value) if kind == "command" else content(value)
-    except (OSError, subprocess.SubprocessError, KeyError, UnicodeDecodeError) as error:
+    except subprocess.CalledProcessError as error:
+        raise core.Refused("source", f"{where} cannot be read: it ends with {error.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise core.Refused("source", f"{where} cannot be read: no end within {LONGEST_COMMAND} s") from None
+    except (OSError, KeyError, UnicodeDecodeError) as error:
         raise core.Refused("source", f"{where} cannot be read: {error}") from None
     return core.TEXTS[kind](text, domain, where)
 
 
 def content(path):
     with open(path, "rb") as file:
+        before = os.fstat(file.fileno())
         octets = file.read(LARGEST_SOURCE + 1)
+        time.sleep(WRITING)
+        after = os.fstat(file.fileno())
     if len(octets) > LARGEST_SOURCE:
         raise OSError(f"it has more than {LARGEST_SOURCE} octets")
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(octets) != after.st_size:
+        raise OSError("somebody writes it")
+    if octets and not octets.endswith(b"\n"):
+        raise OSError("its last line has no end")
     return octets.decode()
 
 
