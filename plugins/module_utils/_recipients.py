@@ -128,10 +128,8 @@ def collected(addresses: Iterable[str], domains: Collection[str], delimiter: str
 
 
 def deliverable(addresses: Iterable[str], users: Iterable[str]) -> None:
-    """Refused for an address that is no user of Dovecot's: its mail would be taken and then returned. Where Dovecot has
-    names without a domain, it drops that of an address."""
-    known = {fold(user) for user in users}
-    unknown = sorted(one for one in addresses if one not in known and one.rpartition("@")[0] not in known)
+    """Refused for an address that is no user of Dovecot's: its mail would be taken and then returned."""
+    unknown = sorted(set(addresses) - {fold(user) for user in users})
     if unknown:
         raise Refused("source", f"Dovecot has no user {_show(unknown[0])}; make the mailbox, or remove the address")
 

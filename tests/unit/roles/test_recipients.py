@@ -53,6 +53,7 @@ class Gateway:
             monkeypatch.setattr(self.receiver, name, str(folder / path))
         self.settings = {
             "user": pwd.getpwuid(os.getuid()).pw_name,
+            "max_age": 24,
             "shrink": 50,
             "delimiter": "+",
             "mail_hosts": [
@@ -386,3 +387,44 @@ def test_a_source_that_is_being_written_is_not_read(gateway, sender, monkeypatch
     monkeypatch.setattr(sender.time, "sleep", more)
     with pytest.raises(core.Refused, match="somebody writes it"):
         sender.addresses_of("list", str(people), None)
+
+
+def test_a_push_that_is_too_much_is_not_taken_again(gateway, monkeypatch):
+    def too_much(_stream):
+        raise MemoryError
+
+    header, body = core.stream(STORE, 1, ["alice@example.org", "eve@example.org"])
+    spooled = gateway.folder / "spool/in" / f"{STORE}_{'a' * 32}"
+    spooled.write_bytes(header.line() + body)
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "read", too_much)
+        with pytest.raises(MemoryError):
+            gateway.receiver.accept()
+    assert not spooled.exists()
+    assert gateway.push(1, ["alice@example.org", "eve@example.org"])["accepted"]
+
+
+def test_the_spool_has_room_for_some_pushes(gateway, monkeypatch):
+    monkeypatch.setattr(gateway.receiver, "answer_to", lambda _name: {"accepted": True})
+    header, body = core.stream(STORE, 1, ["alice@example.org"])
+    for _number in range(gateway.receiver.MOST):
+        gateway.receiver.spool(STORE, io.BytesIO(header.line() + body))
+    with pytest.raises(OSError, match="too many pushes"):
+        gateway.receiver.spool(STORE, io.BytesIO(header.line() + body))
+
+
+def test_a_gateway_says_by_its_exit_code_that_a_list_is_old(gateway):
+    assert gateway.receiver.status() == 1  # none yet
+    gateway.push(1, ["alice@example.org", "bob@example.org"])
+    assert gateway.receiver.status() == 0
+    gateway.settings["max_age"] = -1
+    gateway.refresh()
+    assert gateway.receiver.status() == 1
+
+
+def test_a_job_ends_with_its_gateway(gateway, sender, monkeypatch):
+    monkeypatch.setattr(sender, "settings", lambda: site(gateway.folder))
+    for name in ("gone.example.org.json", "gone.example.org.lock"):
+        (gateway.folder / "mail-host" / name).touch()
+    assert sender.serve("gone.example.org") == 0
+    assert not list((gateway.folder / "mail-host").glob("gone*"))

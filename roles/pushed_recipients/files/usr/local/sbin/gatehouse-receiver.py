@@ -6,7 +6,7 @@
     -c MAIL-HOST  as the shell of the ssh user: put the stream on standard input into the spool, and print the answer
     accept        as root, by a path unit: check what is in the spool, and put it into place
     refresh       as root, by the run of Ansible: what the inventory says where no push counts, and the aliases
-    status        which list each mail host pushed last
+    status        which list each mail host pushed last; the exit code is 1 where one is too old, or there is none yet
 
 A table is built aside, asked for all it has, and renamed. Nothing that the ssh user may write is ever a table, and what
 is in the spool is read once, from a file that nobody else can have put there.
@@ -41,6 +41,7 @@ TABLES = "/etc/postfix/recipients"
 ALIASES = "virtual_alias"  # beside the tables of mail hosts, in whose names there is no "_"
 KIND = "lmdb"  # in which Postfix looks it up
 PATIENCE = 60  # seconds for an answer
+MOST = 16  # pushes in the spool at a time; it may be on the file system of Postfix' queue
 LONGEST_PUSH = 300  # seconds
 SPOOLED = re.compile(r"([a-z0-9.-]{1,253})_[0-9a-f]{32}")
 
@@ -59,6 +60,8 @@ def spool(host, stream):
         raise core.Refused("host", f"the list is that of {header.host}, and came from {host}")
     body = core.read_body(stream, header)
     core.addresses_of(body, header)
+    if sum(len(os.listdir(f"{SPOOL}/{place}")) for place in ("in", "making")) >= MOST:
+        raise OSError("there are too many pushes in the spool")
     name = f"{host}_{secrets.token_hex(16)}"
     making = f"{SPOOL}/making/{name}"
     try:
@@ -205,6 +208,9 @@ def alone():
         for name in os.listdir(TABLES):  # of who was killed
             if name.startswith(".aside."):
                 shutil.rmtree(f"{TABLES}/{name}", ignore_errors=True)
+        for name in os.listdir(STATE):
+            if name.startswith(".new."):
+                os.unlink(f"{STATE}/{name}")
         yield
 
 
@@ -275,6 +281,7 @@ def judged(site, folder, name, user):
         return None
     try:
         with open_spooled(folder, name, user) as file:
+            clear(folder, name)  # before it is read: what is too much for this host is not to come again and again
             header, addresses = core.read(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file)
         answer = take(site, host, header, addresses)
         if answer["added"] or answer["removed"]:
@@ -369,16 +376,21 @@ def refresh():
 
 
 def status():
+    old = False
     for host in settings()["mail_hosts"]:
         found = state_of(host["name"])
         if not host["pushes"]:
             print(f"{host['name']}: the inventory's list")
         elif not found["serial"]:
             print(f"{host['name']}: no push yet, the inventory's list serves")
+            old = True
         else:
             age = int(time.time()) - found["at"]
-            print(f"{host['name']}: serial {found['serial']}, {found['count']} recipients, {age} s old")
-    return 0
+            late = age > settings()["max_age"] * 3600
+            words = " (TOO OLD)" if late else ""
+            print(f"{host['name']}: serial {found['serial']}, {found['count']} recipients, {age} s old{words}")
+            old |= late
+    return 1 if old else 0
 
 
 def main(arguments):

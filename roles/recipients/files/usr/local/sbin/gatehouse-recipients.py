@@ -238,6 +238,11 @@ def serve(gateway):
     """
     said, attempt = "", 0
     while True:
+        if gateway not in settings()["gateways"]:  # it left
+            for name in (f"{gateway}.json", f"{gateway}.lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{STATE}/{name}")
+            return 0
         before = listed(settings())
         done, again, words = tried(settings(), gateway)
         news = not done or '"added": 0,' not in words or '"removed": 0,' not in words
@@ -284,7 +289,7 @@ def status(site):
 def start(site):
     """A job that runs begins anew, since it may have read the sources before they changed."""
     for gateway, words, old in ages(site):
-        if old and state_of(gateway)["at"]:
+        if old:
             print(f"{gateway}: {words}")
         subprocess.run(["systemctl", "--no-block", "restart", f"gatehouse-recipients@{gateway}.service"], check=False)
     return 0
