@@ -129,6 +129,7 @@ def registered(platform: str) -> dict[str, Any]:
         "__pushed_recipients_refreshed": {"stdout": "{}"},
         "__pushed_recipients_written": {"files": []},
         "__postfix_pushed_found": {"files": []},
+        "__postfix_pushed_lists": {"files": []},
         "__pushed_recipients_maps": {"stdout": "lmdb:/etc/postfix/recipients/store.example.org"},
         "__recipients_public": {"stdout": "ssh-ed25519 AAAA x"},
         "__recipients_written": {"files": []},

@@ -1,5 +1,6 @@
 """What roles refuse on the host, asked of the roles' own expressions."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,58 @@ def test_a_table_that_loses_more_than_half_is_named(wanted, added, removed, word
     counts = {"added": added, "removed": removed, "changed": 0}
     tables = [{"path": "/etc/postfix/relay_recipients", "count": wanted, "counts": counts}]
     assert evaluate("postfix", "__postfix_shrunk", __postfix_compared={"tables": tables}) == words
+
+
+def test_a_list_that_is_pushed_no_longer_is_compared_with_the_inventory():
+    def compared(*hosts):
+        found = {"files": [{"path": f"/etc/postfix/recipients/{name}.example.org"} for name in ("store", "other")]}
+        given = {"postfix_pushed_recipients": hosts, "postfix_relay_recipients": ["alice@example.org"]}
+        return evaluate("postfix", "__postfix_no_longer_pushed", __postfix_pushed_lists=found, **given)
+
+    rows = {
+        name: {"path": f"/etc/postfix/recipients/{name}.example.org", "entries": {"alice@example.org": "OK"}}
+        for name in ("store", "other")
+    }
+    assert compared() == [rows["store"], rows["other"]]
+    pushing = {"name": "store.example.org", "pushes": True}
+    assert compared(pushing, {"name": "other.example.org", "pushes": False}) == [rows["other"]]
+    assert compared(pushing, {"name": "other.example.org", "pushes": True}) == []
+
+
+PUBLIC = {
+    # case: (key.pub of a mail host, whether it is one key)
+    "one": ("ssh-ed25519 AAAAC3Nz+/a= gatehouse-recipients@store\n", True),
+    "one without a comment": ("ssh-ed25519 AAAA", True),
+    "two": ("ssh-ed25519 AAAA x\nssh-ed25519 EVIL y\n", False),
+    "two, by another line end": ("ssh-ed25519 AAAA x\rssh-ed25519 EVIL y\n", False),
+    "options": ('command="sh" ssh-ed25519 AAAA x\n', False),
+    "another type": ("ssh-rsa AAAA x\n", False),
+    "none": ("", False),
+}
+
+
+@pytest.mark.parametrize("text, good", PUBLIC.values(), ids=PUBLIC)
+def test_a_mail_host_has_one_key_and_no_more(text, good):
+    said = evaluate("pushed_recipients", "text is match(__pushed_recipients_key)", role_path="/x", text=text)
+    assert said is good
+    results = [
+        {
+            "item": {"name": "store.example.org", "vpn_address": "10.99.0.31"},
+            "content": base64.b64encode(text.encode()).decode(),
+        }
+    ]
+    template = ROLES / "pushed_recipients/templates/etc/gatehouse/recipients/ssh/authorized_keys.j2"
+    templar = Templar(
+        DataLoader(),
+        variables={
+            "ansible_managed": "x",
+            "__pushed_recipients_admitted": {},
+            "__pushed_recipients_keys": {"results": results},
+        },
+    )
+    know_filters(templar)
+    lines = [line for line in templar.template(trust_as_template(template.read_text())).splitlines() if "ssh-" in line]
+    assert all(line.startswith('restrict,from="10.99.0.31",command="store.example.org" ') for line in lines)
 
 
 KEYS = {
