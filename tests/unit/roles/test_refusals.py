@@ -87,7 +87,7 @@ def test_a_list_that_is_pushed_no_longer_is_compared_with_the_inventory():
         name: {"path": f"/etc/postfix/recipients/{name}.example.org", "entries": {"alice@example.org": "OK"}}
         for name in ("store", "other")
     }
-    assert compared() == [rows["store"], rows["other"]]
+    assert compared() == [rows["other"], rows["store"]]
     pushing = {"name": "store.example.org", "pushes": True}
     assert compared(pushing, {"name": "other.example.org", "pushes": False}) == [rows["other"]]
     assert compared(pushing, {"name": "other.example.org", "pushes": True}) == []
