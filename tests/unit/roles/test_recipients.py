@@ -424,7 +424,11 @@ def test_a_gateway_says_by_its_exit_code_that_a_list_is_old(gateway):
 
 def test_a_job_ends_with_its_gateway(gateway, sender, monkeypatch):
     monkeypatch.setattr(sender, "settings", lambda: site(gateway.folder))
-    for name in ("gone.example.org.json", "gone.example.org.lock"):
-        (gateway.folder / "mail-host" / name).touch()
     assert sender.serve("gone.example.org") == 0
-    assert not list((gateway.folder / "mail-host").glob("gone*"))
+    begun = []
+    monkeypatch.setattr(sender.subprocess, "run", lambda words, **_more: begun.append(words[-1]))
+    for name in ("gone.example.org.json", "gone.example.org.lock", "mx1.example.org.json"):
+        (gateway.folder / "mail-host" / name).touch()
+    assert sender.start(site(gateway.folder)) == 0
+    assert begun == ["gatehouse-recipients@mx1.example.org.service"]
+    assert [path.name for path in (gateway.folder / "mail-host").glob("*.*")] == ["mx1.example.org.json"]

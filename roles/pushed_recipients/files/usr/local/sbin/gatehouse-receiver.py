@@ -293,7 +293,7 @@ def judged(site, folder, name, user):
         say(f"{host['name']}: refused a push, the table stays as it was: {refused}")
         answer = {"accepted": False, "code": refused.code, "reason": str(refused)}
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        say(f"{host['name']}: could not take a push, the table stays as it was: {error}")
+        say(f"{host['name']}: could not take a push, the recipients stay as they were: {error}")
         answer = {"accepted": False, "code": "trouble", "reason": str(error)}
     return {**answer, "last": state_of(host["name"])["serial"]}
 

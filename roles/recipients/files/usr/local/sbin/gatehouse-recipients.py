@@ -239,9 +239,6 @@ def serve(gateway):
     said, attempt = "", 0
     while True:
         if gateway not in settings()["gateways"]:  # it left
-            for name in (f"{gateway}.json", f"{gateway}.lock"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{STATE}/{name}")
             return 0
         before = listed(settings())
         done, again, words = tried(settings(), gateway)
@@ -287,7 +284,12 @@ def status(site):
 
 
 def start(site):
-    """A job that runs begins anew, since it may have read the sources before they changed."""
+    """A job that runs begins anew, since it may have read the sources before they changed. Of a gateway that left,
+    nothing is kept."""
+    for name in os.listdir(STATE):
+        gateway, dot, suffix = name.rpartition(".")
+        if dot and suffix in ("json", "lock") and gateway not in site["gateways"]:
+            os.unlink(f"{STATE}/{name}")
     for gateway, words, old in ages(site):
         if old:
             print(f"{gateway}: {words}")
