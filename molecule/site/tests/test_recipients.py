@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.stress  # two runs of site.yml
+
 PEOPLE = "/etc/dovecot/people"  # which is the operator's, beside site.yml's own
 SOURCES = {
     "mail_recipients_sources": [{"users_file": PEOPLE}, {"doveadm": "*"}],
@@ -240,7 +242,6 @@ def test_a_second_run_changes_nothing_and_takes_nothing_back(lab, soon):
     people(lab)
 
 
-@pytest.mark.stress
 @pytest.mark.usefixtures("pushed")
 def test_a_gateway_that_was_away_learns_it_within_60_s(lab, rcpt, wait):
     first, second = lab.gateways
