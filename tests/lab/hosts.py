@@ -50,10 +50,12 @@ def _namespace(pid: int) -> str:
 
 
 # By systemd, or the next run of site.yml finds that main.cf has not been read. The master process tells its children
-# after the command has returned, and an idle one may take a client until then.
+# after the command has returned, and an idle one may take a client until then. Who is still busy after 20 s is ended.
 RELOAD_POSTFIX = """
 old=$(pgrep --parent $(cat /var/spool/postfix/pid/master.pid) --exact 'smtpd|smtp|cleanup|qmgr')
 systemctl reload postfix
+for _ in {1..2000}; do kill -0 $old 2> /dev/null || exit 0; sleep 0.01; done
+kill $old 2> /dev/null
 while kill -0 $old 2> /dev/null; do sleep 0.01; done
 """
 
