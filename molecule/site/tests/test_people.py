@@ -208,15 +208,15 @@ def arrived(lab):
 
 @pytest.fixture
 def burst(lab, mail, send, arrived, received, wait):
-    """burst(count): so many messages to the world, each of which is outside once; how many each gateway took."""
+    """burst(count, within=seconds): so many messages to the world, each outside once; how many each gateway took."""
 
-    def leave(count):
+    def leave(count, within=SOON):
         before = returned(lab)
         marks = [mail.new_id() for _number in range(count)]
         texts = [f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n" for mark in marks]
         started = time.monotonic()
         assert {code for code, _text in send(texts)} == {250}
-        wait(lambda: all(arrived(marks).values()), SOON, f"{count} messages outside")
+        wait(lambda: all(arrived(marks).values()), within, f"{count} messages outside")
         print(f"{count} messages outside within {time.monotonic() - started:.0f} s")
         assert set(arrived(marks).values()) == {1}
         assert returned(lab) == before
@@ -276,7 +276,7 @@ def test_a_gateway_that_does_not_know_whom_the_mail_host_may_write_as_returns_no
     gateway.out("postconf", "-e", "smtpd_sender_login_maps=static:somebody-else")
     gateway.reload_postfix()
     try:
-        taken = burst(20)
+        taken = burst(8, within=240)  # each is tried again within 30 s, and then it may be the same gateway
     finally:
         gateway.out("cp", "/etc/postfix/candidate/main.cf", "/etc/postfix/main.cf")
         gateway.reload_postfix()
