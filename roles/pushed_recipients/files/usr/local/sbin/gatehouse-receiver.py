@@ -162,7 +162,7 @@ def write_table(name, entries):
         flush(TABLES)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    digest = built.split(" ")[0]
+    digest = built.partition(" ")[0]
     write_state(f"{name}.table", f"{digest} {identity(path)}")
     return True
 
