@@ -158,9 +158,10 @@ def push(site, gateway, shrink=False):
                 os.unlink(f"{STATE}/{name}")
         state = state_of(gateway)
         try:
-            answer = sent(site, gateway, state["serial"] + 1, shrink)
+            addresses = collect(site)
+            answer = sent(site, gateway, state["serial"] + 1, addresses, shrink)
             if answer.get("code") == "serial" and isinstance(answer.get("last"), int):
-                answer = sent(site, gateway, answer["last"] + 1, shrink)
+                answer = sent(site, gateway, answer["last"] + 1, addresses, shrink)
         except (Away, core.Refused) as error:
             write_state(gateway, {**state, "last_error": str(error)})
             raise
@@ -172,8 +173,8 @@ def push(site, gateway, shrink=False):
         return answer
 
 
-def sent(site, gateway, serial, shrink):
-    header, body = core.stream(site["name"], serial, collect(site), shrink)
+def sent(site, gateway, serial, addresses, shrink):
+    header, body = core.stream(site["name"], serial, addresses, shrink)
     configuration = f"{GATEWAYS}/{gateway}.conf"
     if not os.path.exists(configuration):
         raise Away("its run of site.yml has not come by here")
@@ -238,10 +239,11 @@ def serve(gateway):
     """
     said, attempt = "", 0
     while True:
-        if gateway not in settings()["gateways"]:  # it left
+        site = settings()
+        if gateway not in site["gateways"]:  # it left
             return 0
-        before = listed(settings())
-        done, again, words = tried(settings(), gateway)
+        before = listed(site)
+        done, again, words = tried(site, gateway)
         news = not done or '"added": 0,' not in words or '"removed": 0,' not in words
         if words != said and news:
             print(f"{gateway}: {words}", flush=True)
