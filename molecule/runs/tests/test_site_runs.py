@@ -74,7 +74,7 @@ def test_a_mail_host_is_done_alone(lab):
 
 def test_port_label_goes_to_the_policy_s_store(lab):
     """Whether or not the kernel has SELinux; a platform without it does nothing."""
-    label = json.dumps({"platform_selinux_ports": [{"port": "32841", "setype": "smtp_port_t"}]})
+    label = json.dumps({"platform_selinux_ports": [{"port": "32943", "setype": "smtp_port_t"}]})
     arguments = ("playbooks/site.yml", "--tags", "platform", "--limit", "store.example.org,mx2.example.org")
     first, second = (lab.playbook(*arguments, "--extra-vars", label) for _run in range(2))
     name = "Label the ports for SELinux"
@@ -83,8 +83,8 @@ def test_port_label_goes_to_the_policy_s_store(lab):
     ]
     assert [result["task"] for result in second if result.get("changed")] == []
     listed = lab.store.out("semanage", "port", "--list", "--locallist")
-    assert any("smtp_port_t" in line and "32841" in line for line in listed.splitlines())
-    lab.store.out("semanage", "port", "--noreload", "--delete", "--proto", "tcp", "32841")
+    assert any("smtp_port_t" in line and "32943" in line for line in listed.splitlines())
+    lab.store.out("semanage", "port", "--noreload", "--delete", "--proto", "tcp", "32943")
 
 
 @pytest.fixture(scope="module")
