@@ -20,8 +20,8 @@ demo: tools ## Build the lab, run site.yml on it, send mail through it, and leav
 converge: tools ## Run site.yml once more on the demo's lab
 	$(PLAYBOOK) playbooks/site.yml
 
-# Two at a time, since much of it is waiting; what a stage prints comes when it ends. The quick ones first.
-TWO_AT_A_TIME = @$(MAKE) --no-print-directory --jobs=2 --output-sync=target
+# Several at a time, since much of it is waiting; what a stage prints comes when it ends. The quick ones first.
+AT_A_TIME = @$(MAKE) --no-print-directory --output-sync=target --jobs
 
 .PHONY: try
 try: tools ## Run a role on the demo's lab, then tests by name: make try ROLE=clamav [HOST=mx2] [K=eicar]
@@ -30,8 +30,8 @@ try: tools ## Run a role on the demo's lab, then tests by name: make try ROLE=cl
 
 .PHONY: test
 test: tools ## Run every test; each stage says how long it took
-	$(TWO_AT_A_TIME) lint unit
-	$(TWO_AT_A_TIME) site runs sanity modules
+	$(AT_A_TIME)=2 lint unit
+	$(AT_A_TIME)=3 site runs modules sanity
 
 .PHONY: lint
 lint: tools ## Check style: Python, YAML, roles, docs, changelog

@@ -55,7 +55,7 @@ OPTIONS = {
     ),
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
-OFTEN = ["no greylist"]
+OFTEN = ["no bans"]
 STORE_ALONE = ["no submission for people"]  # of what gateways have for themselves
 
 
