@@ -311,16 +311,24 @@ def signed_by(gateway, submit, received, verifies, message):
 
 # Not in what firewalld keeps of its former files.
 TRACES = "grep -rlwE --exclude='*.old' '{}' /etc /var/lib/unbound /var/lib/postfix 2> /dev/null || true"
+# Nor in the name of a file, in what the mail host keeps of pushes and of strangers, or in what the firewall has loaded.
+MORE_TRACES = """
+find /etc /var/lib /var/spool -name '*mx3.example.org*'
+grep -rlwE '{words}' /var/lib/gatehouse-recipients /var/spool/postfix/postgrey 2> /dev/null
+firewall-cmd --list-all-zones | grep -wE '{words}'
+true
+"""
 
 
 @pytest.mark.stress
-def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies, message, inventory, procedure,
+def test_a_gateway_comes_and_leaves(lab, mail, wait, smtp, submit, received, verifies, message, inventory, procedure,
                                     published, lab_as_before):  # fmt: skip
     """A third MX, by one line; for a while all mail comes by it alone, since the others prefer it."""
-    ns = lab["ns.example.net"]
+    ns, store = lab["ns.example.net"], lab.store
     zones = ["example.org", ns.lab_reverse_zones[0], ns.lab_reverse_zones[2]]
     name = "mx3.example.org"
     words = f"mx3|{ns.lab_internet4}.13|{ns.lab_internet6}::13|{ns.lab_vpn4}.13".replace(".", r"\.")
+    nobody = f"dan@[{lab.stranger(99)}]"  # no host has that address
 
     def served():
         own = ("SOA", "RRSIG", "NSEC", "NSEC3", "DNSKEY", "CDS", "CDNSKEY")
@@ -330,9 +338,23 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies,
         return {record for record in found if "._domainkey." not in record[0] or "mx3" in record[0]}
 
     def traces(hosts):
-        return {host.name: host.out("bash", "-c", TRACES.format(words)).splitlines() for host in hosts}
+        script = f"{TRACES.format(words)}\n{MORE_TRACES.format(words=words)}"
+        return {host.name: host.out("bash", "-c", script).splitlines() for host in hosts}
 
-    others = [*lab.gateways, lab.store]
+    def leaves():
+        """retire.yml outside the page; what failed, and all results."""
+        results = lab.playbook("playbooks/retire.yml", "-e", f"gateway={name}", "-e", "retire_wait=10",
+                               inventory=inventory.folder)  # fmt: skip
+        return [str(result["msg"]) for result in results if result.get("failed")], results
+
+    def answers(gateway, recipient):
+        lines = ("EHLO internet.sender.example", "MAIL FROM:<carol@sender.example>", f"RCPT TO:<{recipient}>", "QUIT")
+        return smtp(gateway.mail_ipv4, *lines)[3]
+
+    def ways():
+        return store.out("dig", "+short", "@127.0.0.1", "gateways.gatehouse.internal", "MX")
+
+    others = [*lab.gateways, store]
     before = served()
     assert [files for files in traces(others).values() if files] == []
     own = {
@@ -343,28 +365,51 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies,
     kinds = ("connection", "message", "recipient", "new_tls_session")
     unlimited = {f"postfix_smtpd_client_{kind}_rate_limit": 0 for kind in kinds}
     (inventory.folder / "group_vars/all/limits.yml").write_text(json.dumps(unlimited))
-    site(lab, "--tags", "postfix", inventory=inventory.folder)
+    with inventory.hosts("mail_stores") as hosts:  # who pushes knows a gateway's keys
+        hosts[store.name]["mail_recipients_sources"] = [{"doveadm": "*"}]
+    site(lab, "--tags", "postfix,recipients", inventory=inventory.folder)
     with inventory.new_host(lab, "mail_gateways", name, own) as mx3:
         with mail_without_end(mail, every=0.2) as stream:
             with procedure("A gateway is new") as page:
                 page.play("site")
                 page.play("dns")
             assert all(traces(others).values())
+            assert ("example.org.", "MX", f"5 {name}.") in served()
             signed_by(mx3, submit, received, verifies, message)
             taken = mail.queue(20, BOB)
             wait(lambda: all(mail.arrived(taken).values()), 60, "mail by the new gateway")
             assert [number for number in taken if number not in mx3.mail_log()] == []
             assert [number for host in lab.gateways for number in taken if number in host.mail_log()] == []
+            for recipient in ("nobody@example.org", "somebody@example.com", "BOB+x@example.org", "info@example.org"):
+                assert answers(mx3, recipient) == answers(lab.gateways[0], recipient)
+            assert answers(mx3, "nobody@example.org").startswith("550 5.1.1")
+            assert name in ways()
             with procedure("A gateway leaves") as page:
                 with inventory.hosts("mail_gateways") as hosts:
                     hosts[name]["mail_retiring"] = True
-                page.play("dns")
+                (said,) = next_steps(page.play("retire"))
+                assert "senders may know them until" in said
+                assert ("example.org.", "MX", f"5 {name}.") not in served()
+                assert name not in ways()
+                assert lab.gateways[0].name in ways()
                 wait_for_ttl()
-                page.on([mx3], "firewall-cmd --zone=internet --remove-port=25/tcp")
-                page.on([mx3], "postqueue -f")
-                emptied(mx3, wait)
-                assert page.on([mx3], "postqueue -p") == [f"{EMPTY}\n"]
-                page.on([mx3], "systemctl disable --now postfix")
+                mx3.out("sendmail", "-f", ALICE, nobody, given="Subject: waits\n\n")
+                with inventory.hosts("mail_gateways") as hosts:
+                    hosts[name]["mail_retiring"] = "shut"
+                said = leaves()[0][-1]
+                assert "its queue still has mail" in said
+                assert nobody in said
+                mx3.out("systemctl", "is-active", "postfix")
+                mx3.out("firewall-cmd", "--reload")
+                assert smtp(mx3.mail_ipv4, "QUIT") in (["ConnectionRefusedError"], ["OSError"])
+                assert smtp(lab.gateways[0].mail_ipv4, "QUIT")[0].startswith("220 ")
+                mx3.out("postsuper", "-d", "ALL")
+                page.play("retire")
+                assert mx3.run("systemctl", "is-active", "postfix", check=False).stdout == "inactive\n"
+                assert mx3.run("systemctl", "is-enabled", "postfix", check=False).stdout == "disabled\n"
+                failed, results = leaves()  # once more
+                assert failed == []
+                assert [result["task"] for result in results if result.get("changed")] == []
                 returned = [line for line in mx3.mail_log().splitlines() if "status=bounced" in line]
                 assert returned == []
                 with inventory.hosts("mail_gateways") as hosts:
@@ -375,11 +420,16 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, submit, received, verifies,
                 assert due
                 assert all("mx3" in selector for selector in due)  # the domain's keys and those of senders
                 assert {line.split(".")[0] for line in said if "mx3" in line} == due
-                assert traces(others) == {host.name: [] for host in others}
+                wait(lambda: not any(traces(others).values()), 30, f"the end of {traces(others)}")
                 wait(lambda: page.lab and ripe(page), 60, "the day from which the keys go")
                 assert [line for line in named(page.play("rotate_dkim")) if "mx3" in line] == []
-        stream.arrives(wait, lab.store)
+        stream.arrives(wait, store)
         assert served() == before
+
+
+def next_steps(results):
+    """What retire.yml says that comes next."""
+    return {result["msg"] for result in results if result["task"] == "Show what is next" and "msg" in result}
 
 
 def named(results):

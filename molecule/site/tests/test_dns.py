@@ -71,13 +71,17 @@ class Site:
             "mail_vpn_address": f"10.1.0.{number}", "mail_preference": 10 * number,
         }  # fmt: skip
 
-    def play(self, name: str, *arguments: str) -> dict[str, Any]:
-        """Run a playbook on the site; its results on the first gateway, by task."""
+    def run(self, name: str, *arguments: str) -> list[dict[str, Any]]:
+        """Run a playbook on the site; its results."""
         inventory = self.folder / "hosts.yml"
         store = {f"store.{ZONE}": {"mail_vpn_address": "10.1.0.31"}}
         groups = {"mail_gateways": {"hosts": self.gateways}, "mail_stores": {"hosts": store}}
         inventory.write_text(yaml.safe_dump({"all": {"vars": self.variables, "children": groups}}))
-        results = self.lab.playbook(f"playbooks/{name}.yml", *arguments, inventory=inventory)
+        return self.lab.playbook(f"playbooks/{name}.yml", *arguments, inventory=inventory)
+
+    def play(self, name: str, *arguments: str) -> dict[str, Any]:
+        """Run a playbook on the site, nothing fails; its results on the first gateway, by task."""
+        results = self.run(name, *arguments)
         failed = [result for result in results if result.get("failed")]
         assert not failed, [result.get("msg") for result in failed]
         return {result["task"]: result for result in results if result["host"] == next(iter(self.gateways))}
@@ -346,7 +350,7 @@ def test_keys_move_on_only_when_dns_shows_them(site):
 
 
 def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site):
-    """The part in DNS of "A gateway leaves" in docs/operations.md; no gateway is there."""
+    """What DNS sees of "A gateway leaves" in docs/operations.md; no gateway is there."""
     zones, name = (ZONE, *site.reverse), f"mx3.{ZONE}"
     before, file, written = site.served(*zones), site.folder / "mail_dkim.yml", site.variables["mail_dkim"]
     key = {**written[0], "selector": "mx3", "host": name, "public": public_key("rsa")}
@@ -362,6 +366,9 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
         site.variables["mail_dkim"] = yaml.safe_load(file.read_text())["mail_dkim"]
         return result["Show what differs"]["msg"]
 
+    def retire(*arguments):
+        return site.play("retire", "--extra-vars", f"gateway={name}", *arguments)["Show what is next"]["msg"]
+
     site.gateways[name] = site.gateway(3)
     site.variables["mail_dkim"] = [*written, key]
     try:
@@ -369,10 +376,19 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
         with_it = of_mx3()
         assert {(f"{ZONE}.", "MX"), (f"{name}.", "A"), (selector, "TXT")} <= with_it
         site.gateways[name]["mail_retiring"] = True
-        site.play("dns")
+        retire()
         assert of_mx3() == with_it - {(f"{ZONE}.", "MX")}
+        assert f"host {name}: its MX records are gone since " in retire()
+        assert "for 1 min more;" in retire("--check")
+        gone = site.folder / "dns/gone.json"
+        (since,) = json.loads(gone.read_text()).values()
+        gone.write_text(json.dumps({name: "2026-01-01T00:00:00Z"}))
+        assert since > "2026-11-01"
+        assert "write mail_retiring: shut" in retire()
+        assert list(json.loads(gone.read_text()).values()) == ["2026-01-01T00:00:00Z"]
         del site.gateways[name]
         said = site.play("dns")["Show what differs"]["msg"]
+        assert json.loads(gone.read_text()) == {}
         assert of_mx3() == {(selector, "TXT")}
         (due,) = [line for line in said if line.startswith("mx3.")]
         assert "retire now" in due and "has left the inventory" in due
@@ -385,6 +401,33 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
         site.gateways.pop(name, None)
         site.variables["mail_dkim"] = written
         site.play("dns")
+
+
+def test_a_gateway_that_stays_is_not_taken_out_of_dns(site):
+    """Nor the last one, nor one that nobody knows; the neighbour is the test above."""
+    first, second = site.gateways
+    before = site.served(ZONE)
+
+    def refused(*arguments):
+        results = site.run("retire", *arguments)
+        assert {result["task"] for result in results if result["role"] != "gatehouse.mail.mail"} == {
+            "Stop where it may not"
+        }
+        (said,) = {result["msg"] for result in results if result.get("failed")}
+        assert said.endswith("\nnothing was changed")
+        return said
+
+    assert refused().startswith("gateway: is missing; run with -e gateway=")
+    assert f'gateway: "mx9" is no gateway of the inventory; run with -e gateway= and one of {first}' in refused(
+        "-e", "gateway=mx9"
+    )
+    assert f"host {second}: mail_retiring: false says that the gateway stays" in refused("-e", f"gateway={second}")
+    site.gateways[second]["mail_retiring"] = True
+    try:
+        assert f"host {first}: mail_retiring: false must stay, since no other" in refused("-e", f"gateway={first}")
+    finally:
+        del site.gateways[second]["mail_retiring"]
+    assert site.served(ZONE) == before
 
 
 def test_lost_keys_are_marked_and_stay_published_while_their_mail_is_under_way(site):

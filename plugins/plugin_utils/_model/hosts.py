@@ -59,6 +59,7 @@ UNROUTED = {
     **dict.fromkeys(("0.0.0.0/8", "192.0.0.0/24", "192.88.99.0/24"), "for special use"),
 }
 _UNROUTED = [(ipaddress.ip_network(network), use) for network, use in UNROUTED.items()]
+SHUT = "shut"  # of mail_retiring: the world knows the gateway no more, so that its ports are shut
 WIDEST = {4: 16, 6: 48}  # shortest prefix of a VPN network, bits
 LONGEST_STORE = 80  # characters; the path of a socket has at most 107 octets (unix(7)), the folder's with it
 
@@ -83,7 +84,8 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     networks = sorted(map(str, vpn))
     return {
         "gateways": [
-            _pick(me, "host", "name", "preference", "retiring", "ipv4", "ipv6", "vpn_address") for me in gateways
+            _pick(me, "host", "name", "preference", "retiring", "shut", "ipv4", "ipv6", "vpn_address")
+            for me in gateways
         ],
         "stores": [_pick(me, "host", "name", "vpn_address") for me in everyone if me["group"] == STORES],
         "vpn_networks": networks,
@@ -241,7 +243,7 @@ def _interface(at: Place, value: object) -> str:
 def _host(own: Values, host: str, group: Group, vpn: Sequence[IPNetwork], unrouted: bool) -> dict[str, Any]:
     """What is true of one host by itself, checked."""
     me: dict[str, Any] = {"host": host, "group": group.name, "preference": None, "ipv4": None, "ipv6": None}
-    me["retiring"] = False
+    me["retiring"] = me["shut"] = False
     me["name"] = inventory.domain_name(own.at("mail_name"), own.get("mail_name", host))
     me["short"] = me["name"].partition(".")[0]
     if not group.exchanger and len(me["name"]) > LONGEST_STORE:
@@ -264,19 +266,36 @@ def _host(own: Values, host: str, group: Group, vpn: Sequence[IPNetwork], unrout
             own.at("mail_ipv4").note(
                 "is missing, and mail_ipv6 too", "write the gateway's public address in one or both"
             )
-        me["retiring"] = own.boolean("mail_retiring")
+        me["shut"] = own["mail_retiring"] == SHUT
+        me["retiring"] = me["shut"] or _retires(own.at("mail_retiring"), own["mail_retiring"])
     for key in ("mail_preference", "mail_retiring") if not group.exchanger else ():
         if key in own:
             own.at(key).refuse(own[key], "is for gateways only", "remove it on a store")
     return me
 
 
+def _retires(at: Place, value: object) -> bool:
+    # INI and the command line make strings of booleans.
+    if not isinstance(value, bool) and str(value).lower() not in ("true", "yes", "false", "no"):
+        at.refuse(
+            value,
+            f"is none of true, false and {SHUT}",
+            f"write true, or {SHUT} when retire.yml says so, or remove it on a gateway that stays",
+        )
+        return False
+    return inventory.boolean(at, value)
+
+
 def _exchangers(gateways: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> list[Mapping[str, Any]]:
     """The gateways that the world is to send to: those that are not on their way out."""
     stay = [me for me in gateways if not me["retiring"]]
     if gateways and not stay:
-        at = places[gateways[0]["host"]]["mail_retiring"]
-        at.note("is true on every gateway, so that no MX record is left", "remove it from those that stay")
+        first = gateways[0]
+        places[first["host"]]["mail_retiring"].refuse(
+            SHUT if first["shut"] else True,
+            "is written on every gateway, so that none takes mail from the internet",
+            "remove it from those that stay",
+        )
     return stay
 
 

@@ -140,7 +140,8 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `listen`, `reserved_ports`, `selinux_ports` and `selinux_ports_absent` of one host's model."""
     listen = []
     for row in offered(me, site):
-        entry = {"name": row.name, "port": site["ports"][row.name], "protocol": "tcp", "zones": list(row.zones)}
+        zones = [] if me["shut"] else list(row.zones)
+        entry = {"name": row.name, "port": site["ports"][row.name], "protocol": "tcp", "zones": zones}
         if row.gateways_only:
             entry["sources"] = sorted(gateway["vpn_address"] for gateway in site["gateways"])
         listen.append(entry)

@@ -15,6 +15,7 @@ from ansible.template import trust_as_template
 from ansible_collections.gatehouse.mail.plugins.filter.dkim_rotation import dkim_rotation
 from ansible_collections.gatehouse.mail.plugins.filter.dns_lines import dns_lines
 from ansible_collections.gatehouse.mail.plugins.filter.dns_records import dns_records
+from ansible_collections.gatehouse.mail.plugins.filter.retirement import retirement
 from ansible_collections.gatehouse.mail.plugins.filter.zone_text import zone_text
 
 KEY = {"domain": "example.org", "selector": "mx1", "host": "mx1.example.org", "type": "rsa", "stage": "published",
@@ -42,11 +43,28 @@ def types_in(value):
     return {type(value)}
 
 
+LEAVING = {
+    **MODEL["gateways"][0],
+    "name": "mx2.example.org",
+    "host": "mx2.example.org",
+    "retiring": True,
+    "shut": False,
+}
+
+
+def left(differences=(), **options):
+    """What is next for mx2, which leaves, an hour after a quarter to noon."""
+    options = {"gateway": "mx2.example.org", "gone": {"mx2.example.org": "2026-12-01T11:45:00Z"}, **options}
+    site = {**MODEL, "gateways": [*MODEL["gateways"], LEAVING]}
+    return retirement(site, "2026-12-01T12:45:00Z", differences, **options)
+
+
 def test_what_filters_give_is_plain_and_always_the_same():
     records = dns_records(MODEL)
-    results = [records, zone_text(records), dns_lines(records), dkim_rotation(MODEL, "2026-12-01T06:00:00Z")]
+    now = "2026-12-01T06:00:00Z"
+    results = [records, zone_text(records), dns_lines(records), dkim_rotation(MODEL, now), left()]
     assert types_in(results) == {dict, list, str, int, bool, type(None)}
-    again = [dns_records(MODEL), zone_text(records), dns_lines(records), dkim_rotation(MODEL, "2026-12-01T06:00:00Z")]
+    again = [dns_records(MODEL), zone_text(records), dns_lines(records), dkim_rotation(MODEL, now), left()]
     assert json.dumps(results) == json.dumps(again)
 
 
@@ -74,6 +92,21 @@ def test_without_an_answer_of_dns_no_key_begins_to_sign():
     assert [key["stage"] for key in dkim_rotation(MODEL, later, [])["keys"]] == ["signing", "removed"]
 
 
+def test_a_gateway_leaves_by_what_dns_says():
+    assert left()["gone"] == {"mx2.example.org": "2026-12-01T11:45:00Z"}
+    assert (left()["host"], left()["do"], left()["refused"]) == ("mx2.example.org", "write", "")
+    assert (left(gone=None)["do"], left(gone=None)["gone"]) == ("wait", {"mx2.example.org": "2026-12-01T12:45:00Z"})
+    stays = left(gateway="mx1.example.org")
+    assert (stays["host"], stays["do"], stays["text"]) == ("mx1.example.org", "", "")
+    assert "no other gateway takes mail" in stays["refused"]
+
+
+def test_without_an_answer_of_dns_nothing_is_gone_and_nobody_leaves():
+    unasked = left(None, gone={})
+    assert (unasked["gone"], unasked["refused"], unasked["do"]) == ({}, "", "")
+    assert left(None, gateway="")["host"] == ""
+
+
 @pytest.mark.parametrize(
     "call, said",
     [
@@ -90,6 +123,9 @@ def test_without_an_answer_of_dns_no_key_begins_to_sign():
             "gatehouse.mail.dkim_rotation: lost: 'mx9' is no gateway; write one of mx1.example.org",
         ),
         (lambda: dkim_rotation(MODEL, "tomorrow"), "gatehouse.mail.dkim_rotation: 'tomorrow' is not a time"),
+        (lambda: retirement({}, "2026-12-01T06:00:00Z"), "gatehouse.mail.retirement: the input is no mail_model"),
+        (lambda: retirement(MODEL, "tomorrow"), "gatehouse.mail.retirement: .*'tomorrow'"),
+        (lambda: left(gone={"mx2.example.org": None}), "gatehouse.mail.retirement: "),
     ],
 )
 def test_a_wrong_input_is_refused_in_words(call, said):

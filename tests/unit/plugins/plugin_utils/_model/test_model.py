@@ -821,6 +821,26 @@ def test_a_gateway_that_retires_differs_in_that_alone():
     assert retires == stays
 
 
+def test_a_gateway_that_is_shut_differs_from_one_that_retires_in_its_zones_alone():
+    """It listens as before, on loopback for itself."""
+    retires, shut = (
+        _model.build(*inventory({"mx2.example.org": {"mail_retiring": value}})) for value in (True, "shut")
+    )
+    assert [gateway["shut"] for gateway in shut["store.example.org"]["gateways"]] == [False, True]
+    open_, closed = (models["mx2.example.org"].pop("listen") for models in (retires, shut))
+    assert closed == [{**entry, "zones": []} for entry in open_]
+    assert [entry["zones"] for entry in open_ if entry["name"] == "smtp"] == [["internet", "vpn"]]
+    for host, model in shut.items():
+        del model["gateways"], retires[host]["gateways"]
+    assert shut == retires
+
+
+def test_a_word_of_the_command_line_is_a_boolean_here_too():
+    for word, leaves in (("yes", True), ("true", True), ("no", False)):
+        models = _model.build(*inventory({"mx2.example.org": {"mail_retiring": word}}))
+        assert [gateway["retiring"] for gateway in models["store.example.org"]["gateways"]] == [False, leaves]
+
+
 def test_who_comes_after_a_gateway_that_retires_is_no_backup_any_more():
     models = _model.build(*inventory(mx1(mail_retiring=True)))
     assert [models[f"mx{number}.example.org"]["me"]["backup"] for number in (1, 2)] == [False, False]
@@ -829,7 +849,7 @@ def test_who_comes_after_a_gateway_that_retires_is_no_backup_any_more():
 RETIRING = {
     "no boolean": (
         mx1(mail_retiring="soon"),
-        'host mx1.example.org: mail_retiring: "soon" is a string, not a boolean;',
+        'host mx1.example.org: mail_retiring: "soon" is none of true, false and shut; write true, or shut when',
     ),
     "a store": (
         {"store.example.org": {"mail_retiring": False}},
@@ -837,8 +857,15 @@ RETIRING = {
     ),
     "every gateway": (
         {"mx1.example.org": {"mail_retiring": True}, "mx2.example.org": {"mail_retiring": True}},
-        "host mx1.example.org: mail_retiring: is true on every gateway, so that no MX record is left; remove it",
+        "host mx1.example.org: mail_retiring: true is written on every gateway, so that none takes mail from the "
+        "internet; remove it from those that stay",
     ),
+    "every gateway, the first of which is shut": (
+        {"mx1.example.org": {"mail_retiring": "shut"}, "mx2.example.org": {"mail_retiring": True}},
+        'host mx1.example.org: mail_retiring: "shut" is written on every gateway, ',
+    ),
+    "a number": (mx1(mail_retiring=1), "host mx1.example.org: mail_retiring: 1 is none of true, false and shut;"),
+    "a word like it": (mx1(mail_retiring="Shut"), 'host mx1.example.org: mail_retiring: "Shut" is none of'),
 }
 
 
@@ -1033,11 +1060,11 @@ def test_the_lab_in_whole():
         "gateways": [
             {
                 "host": "mx1.example.org", "name": "mx1.example.org", "preference": 10, "retiring": False,
-                "ipv4": "198.51.100.11", "ipv6": "2001:db8:51::11", "vpn_address": "10.99.0.11",
+                "shut": False, "ipv4": "198.51.100.11", "ipv6": "2001:db8:51::11", "vpn_address": "10.99.0.11",
             },
             {
                 "host": "mx2.example.org", "name": "mx2.example.org", "preference": 20, "retiring": False,
-                "ipv4": "198.51.100.12", "ipv6": None, "vpn_address": "10.99.0.12",
+                "shut": False, "ipv4": "198.51.100.12", "ipv6": None, "vpn_address": "10.99.0.12",
             },
         ],
         "stores": [{"host": "store.example.org", "name": "store.example.org", "vpn_address": "10.99.0.31"}],

@@ -1,0 +1,122 @@
+# Copyright: gatehouse.mail contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a gateway leaves: what speaks against it, since when its MX records are gone, and what is next. No I/O, no clock.
+
+Senders know an MX record for its TTL after the last server answered with it. Nobody can be asked later when that was,
+so `gone` is kept by who asks the servers, from the first time on that all of them answered without it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import dkim
+
+Differences = Sequence[Mapping[str, Any]]
+
+
+def gone(model: Mapping[str, Any], found: Differences, before: Mapping[str, str], now: str) -> dict[str, str]:
+    """{name of a gateway that leaves: since when no server answers with an MX record of it}.
+
+    found: what module dns_info says. before: what this function said the last time. A server that does not answer may
+    have the records still, but brings none back that were gone.
+    """
+    since = {}
+    for gateway in model["gateways"]:
+        name = gateway["name"]
+        if gateway["retiring"] and not _shown(found, name):
+            if name in before:
+                since[name] = before[name]
+            elif not _silent(model, found):
+                since[name] = now
+    return since
+
+
+def named(model: Mapping[str, Any], name: str) -> Optional[Mapping[str, Any]]:
+    """The gateway of this name, or that the inventory calls so."""
+    return next((each for each in model["gateways"] if name.lower() in (each["name"], each["host"].lower())), None)
+
+
+def refusal(model: Mapping[str, Any], name: str) -> str:
+    """Why the gateway cannot leave as the inventory is, and the remedy; empty where it can."""
+    gateway = named(model, name)
+    if gateway is None:
+        hosts = ", ".join(each["host"] for each in model["gateways"])
+        return (
+            f'gateway: "{name}" is no gateway of the inventory; run with -e gateway= and one of {hosts}; where its '
+            "line was removed already, run site.yml and rotate_dkim.yml"
+        )
+    if gateway["retiring"]:
+        return ""
+    host = gateway["host"]
+    if not any(each is not gateway and not each["retiring"] for each in model["gateways"]):
+        return (
+            f"host {host}: mail_retiring: false must stay, since no other gateway takes mail from the internet; set up "
+            "another one first, and publish its records"
+        )
+    return (
+        f"host {host}: mail_retiring: false says that the gateway stays; write mail_retiring: true at the host in the "
+        "inventory, and run again"
+    )
+
+
+def step(
+    model: Mapping[str, Any], gateway: Mapping[str, Any], found: Differences, since: Mapping[str, str], now: str
+) -> dict[str, str]:
+    """What is next for a gateway that leaves: {"do", "text"}.
+
+    do: "unpublish", where a server has its MX records still or does not say; "wait", for the TTL; "write", that the
+    inventory is to say `shut`; "empty", its queue.
+    """
+    host, at_host = gateway["host"], "mail_retiring: shut at the host in the inventory"
+    shown, silent = _shown(found, gateway["name"]), _silent(model, found)
+    if gateway["name"] not in since:
+        why = (
+            f"the MX records of {', '.join(shown)} still name it; remove it there"
+            if shown
+            else f"whether its MX records are gone is not known, since not all servers of {', '.join(silent)} have "
+            "answered with the newest zone; see what differs"
+        )
+        return {"do": "unpublish", "text": f"host {host}: {why}, and run again"}
+    began = dkim.moment(since[gateway["name"]])
+    over = began + datetime.timedelta(seconds=model["dns"]["ttl"])
+    gone_since = f"host {host}: its MX records are gone since {_clock(began)}"
+    left = over - dkim.moment(now)
+    if left > datetime.timedelta(0):
+        minutes = -(-int(left.total_seconds()) // 60)
+        after = f"; senders may know them until {_clock(over)}, for {minutes} min more"
+        then = "run again then" if gateway["shut"] else f"write {at_host} then, and run again"
+        return {
+            "do": "wait",
+            "text": f"{gone_since}{after}; let programs that submit mail there use another gateway; {then}",
+        }
+    if not gateway["shut"]:
+        return {
+            "do": "write",
+            "text": f"{gone_since}, and no sender knows them any more; when no program submits mail there, write "
+            f"{at_host}, and run again",
+        }
+    return {"do": "empty", "text": f"{gone_since}, and no sender knows them any more; its ports are shut now"}
+
+
+def _clock(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _shown(found: Differences, name: str) -> list[str]:
+    """The domains of which a server has an MX record that names the gateway, and that is not wanted."""
+    return [
+        each["name"]
+        for each in found
+        if each["kind"] == "MX" and any(value.lower().split()[-1:] == [f"{name}."] for value in each["found"])
+    ]
+
+
+def _silent(model: Mapping[str, Any], found: Differences) -> list[str]:
+    """The zones of mail domains of which a server does not answer, or has an older zone."""
+    domains = [domain["name"] for domain in model["domains"]]
+    zones = dict.fromkeys(each["zone"] for each in found if each["kind"] == "server")
+    return [zone for zone in zones if any(f".{domain}".endswith(f".{zone}") for domain in domains)]
