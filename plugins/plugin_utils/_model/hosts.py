@@ -276,7 +276,7 @@ def _host(own: Values, host: str, group: Group, vpn: Sequence[IPNetwork], unrout
 
 def _retires(at: Place, value: object) -> bool:
     # INI and the command line make strings of booleans.
-    if not isinstance(value, bool) and str(value).lower() not in ("true", "yes", "false", "no"):
+    if str(value).lower() not in ("true", "yes", "false", "no"):
         at.refuse(
             value,
             f"is none of true, false and {SHUT}",
