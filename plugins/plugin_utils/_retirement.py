@@ -87,7 +87,8 @@ def step(
     left = over - dkim.moment(now)
     if left > datetime.timedelta(0):
         minutes = -(-int(left.total_seconds()) // 60)
-        after = f"; senders may know them until {_clock(over)}, for {minutes} min more"
+        end = _clock(over + datetime.timedelta(seconds=59))  # a whole minute, and not before it is over
+        after = f"; senders may know them until {end}, for {minutes} min more"
         then = "run again then" if gateway["shut"] else f"write {at_host} then, and run again"
         return {
             "do": "wait",
@@ -99,7 +100,10 @@ def step(
             "text": f"{gone_since}, and no sender knows them any more; when no program submits mail there, write "
             f"{at_host}, and run again",
         }
-    return {"do": "empty", "text": f"{gone_since}, and no sender knows them any more; its ports are shut now"}
+    return {
+        "do": "empty",
+        "text": f"{gone_since}, and no sender knows them any more; now its ports are shut and its queue empties",
+    }
 
 
 def _clock(moment: datetime.datetime) -> str:

@@ -126,6 +126,14 @@ STEPS = {
         "gone since 2026-12-01 12:00 UTC; senders may know them until 2026-12-01 13:00 UTC, for 60 min more; let "
         "programs that submit mail there use another gateway; write mail_retiring: shut at the host in the inventory ",
     ),
+    "out of it within a minute": (
+        True,
+        [],
+        {"mx3.example.org": "2026-12-01T12:00:01Z"},
+        LATER,
+        "wait",
+        "gone since 2026-12-01 12:00 UTC; senders may know them until 2026-12-01 13:01 UTC, for 1 min more; ",
+    ),
     "shut too early": (
         "shut",
         [],
@@ -135,7 +143,7 @@ STEPS = {
         "for 1 min more; let programs that submit mail there use another gateway; run again then",
     ),
     "forgotten by all": (True, [], GONE, OVER, "write", "write mail_retiring: shut at the host in the inventory, and"),
-    "shut": ("shut", [], GONE, OVER, "empty", "no sender knows them any more; its ports are shut now"),
+    "shut": ("shut", [], GONE, OVER, "empty", "no sender knows them any more; now its ports are shut"),
     "shut, and in DNS again": ("shut", [record()], {}, OVER, "unpublish", "still name it"),
 }
 
