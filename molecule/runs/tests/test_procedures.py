@@ -390,8 +390,8 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, smtp, submit, received, ver
                 (said,) = next_steps(page.play("retire"))
                 assert "senders may know them until" in said
                 assert ("example.org.", "MX", f"5 {name}.") not in served()
+                wait(lambda: lab.gateways[0].name in ways(), 10, "the mail host's resolver")
                 assert name not in ways()
-                assert lab.gateways[0].name in ways()
                 wait_for_ttl()
                 mx3.out("sendmail", "-f", ALICE, nobody, given="Subject: waits\n\n")
                 with inventory.hosts("mail_gateways") as hosts:
@@ -401,9 +401,10 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, smtp, submit, received, ver
                 assert nobody in said
                 mx3.out("systemctl", "is-active", "postfix")
                 mx3.out("firewall-cmd", "--reload")
-                assert smtp(mx3.mail_ipv4, "QUIT") in (["ConnectionRefusedError"], ["OSError"])
+                assert not smtp(mx3.mail_ipv4, "QUIT")[0].startswith("220 ")
                 assert smtp(lab.gateways[0].mail_ipv4, "QUIT")[0].startswith("220 ")
-                mx3.out("postsuper", "-d", "ALL")
+                (number,) = queued_for(mx3, nobody)
+                mx3.out("postsuper", "-d", number)
                 page.play("retire")
                 assert mx3.run("systemctl", "is-active", "postfix", check=False).stdout == "inactive\n"
                 assert mx3.run("systemctl", "is-enabled", "postfix", check=False).stdout == "disabled\n"

@@ -376,16 +376,13 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
         with_it = of_mx3()
         assert {(f"{ZONE}.", "MX"), (f"{name}.", "A"), (selector, "TXT")} <= with_it
         site.gateways[name]["mail_retiring"] = True
-        retire()
-        assert of_mx3() == with_it - {(f"{ZONE}.", "MX")}
         assert f"host {name}: its MX records are gone since " in retire()
-        assert "for 1 min more;" in retire("--check")
+        assert of_mx3() == with_it - {(f"{ZONE}.", "MX")}
         gone = site.folder / "dns/gone.json"
         (since,) = json.loads(gone.read_text()).values()
         gone.write_text(json.dumps({name: "2026-01-01T00:00:00Z"}))
         assert since > "2026-11-01"
-        assert "write mail_retiring: shut" in retire()
-        assert list(json.loads(gone.read_text()).values()) == ["2026-01-01T00:00:00Z"]
+        assert "no sender knows them any more; when no program submits mail there, write mail_ret" in retire("--check")
         del site.gateways[name]
         said = site.play("dns")["Show what differs"]["msg"]
         assert json.loads(gone.read_text()) == {}
@@ -404,7 +401,7 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
 
 
 def test_a_gateway_that_stays_is_not_taken_out_of_dns(site):
-    """Nor the last one, nor one that nobody knows; the neighbour is the test above."""
+    """Nor the last one; the neighbour is the test above."""
     first, second = site.gateways
     before = site.served(ZONE)
 
@@ -418,9 +415,6 @@ def test_a_gateway_that_stays_is_not_taken_out_of_dns(site):
         return said
 
     assert refused().startswith("gateway: is missing; run with -e gateway=")
-    assert f'gateway: "mx9" is no gateway of the inventory; run with -e gateway= and one of {first}' in refused(
-        "-e", "gateway=mx9"
-    )
     assert f"host {second}: mail_retiring: false says that the gateway stays" in refused("-e", f"gateway={second}")
     site.gateways[second]["mail_retiring"] = True
     try:
