@@ -369,6 +369,11 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
     def retire(*arguments):
         return site.play("retire", "--extra-vars", f"gateway={name}", *arguments)["Show what is next"]["msg"]
 
+    def stopped(*arguments):
+        results = site.run("retire", "--extra-vars", f"gateway={name}", *arguments)
+        assert "Show what is next" not in {result["task"] for result in results}
+        return " ".join(str(result["msg"]) for result in results if result.get("failed"))
+
     site.gateways[name] = site.gateway(3)
     site.variables["mail_dkim"] = [*written, key]
     try:
@@ -383,6 +388,9 @@ def test_a_gateway_leaves_in_the_order_of_the_page_and_nothing_of_it_stays(site)
         gone.write_text(json.dumps({name: "2026-01-01T00:00:00Z"}))
         assert since > "2026-11-01"
         assert "no sender knows them any more; when no program submits mail there, write mail_ret" in retire("--check")
+        site.gateways[name]["mail_retiring"] = "shut"
+        assert "run without --limit; its ports were not shut" in stopped("--limit", f"all:!{name}")
+        assert "no gateway that stays greets at port 25" in stopped()  # none of them is there
         del site.gateways[name]
         said = site.play("dns")["Show what differs"]["msg"]
         assert json.loads(gone.read_text()) == {}
