@@ -22,15 +22,15 @@ def gone(model: Mapping[str, Any], found: Differences, before: Mapping[str, str]
     """{name of a gateway that leaves: since when no server answers with an MX record of it}.
 
     found: what module dns_info says. before: what this function said the last time. A server that does not answer may
-    have the records still, but brings none back that were gone.
+    have the records still, but brings none back that were gone. A time that a clock has yet to reach counts as now.
     """
     since = {}
     for gateway in model["gateways"]:
         name = gateway["name"]
         if gateway["retiring"] and not _shown(found, name):
             if name in before:
-                since[name] = before[name]
-            elif not _silent(model, found):
+                since[name] = min(before[name], now, key=dkim.moment)
+            elif not _silent(model, found) and not _hidden(found):
                 since[name] = now
     return since
 
@@ -68,18 +68,22 @@ def step(
 ) -> dict[str, str]:
     """What is next for a gateway that leaves: {"do", "text"}.
 
-    do: "unpublish", where a server has its MX records still or does not say; "wait", for the TTL; "write", that the
-    inventory is to say `shut`; "empty", its queue.
+    do: "unpublish", where a server has its MX records still or does not say, or has none of a gateway that stays;
+    "wait", for the TTL; "write", that the inventory is to say `shut`; "empty", its queue.
     """
     host, at_host = gateway["host"], "mail_retiring: shut at the host in the inventory"
-    shown, silent = _shown(found, gateway["name"]), _silent(model, found)
-    if gateway["name"] not in since:
+    shown, silent, lacking = _shown(found, gateway["name"]), _silent(model, found), _lacking(found)
+    why = ""
+    if shown:
+        why = f"the MX records of {', '.join(shown)} still name it; remove it there"
+    elif lacking:
+        why = f"other gateways need their MX records first: {lacking}"
+    elif gateway["name"] not in since:
         why = (
-            f"the MX records of {', '.join(shown)} still name it; remove it there"
-            if shown
-            else f"whether its MX records are gone is not known, since not all servers of {', '.join(silent)} have "
+            f"whether its MX records are gone is not known, since not all servers of {', '.join(silent)} have "
             "answered with the newest zone; see what differs"
         )
+    if why:
         return {"do": "unpublish", "text": f"host {host}: {why}, and run again"}
     began = dkim.moment(since[gateway["name"]])
     over = began + datetime.timedelta(seconds=model["dns"]["ttl"])
@@ -117,6 +121,17 @@ def _shown(found: Differences, name: str) -> list[str]:
         for each in found
         if each["kind"] == "MX" and any(value.lower().split()[-1:] == [f"{name}."] for value in each["found"])
     ]
+
+
+def _lacking(found: Differences) -> str:
+    """What the first domain lacks, whose MX records do not lead to the gateways that stay; and what to do."""
+    wrong = [each for each in found if each["kind"] == "MX" and each["problem"] in ("missing", "wrong", "alias")]
+    return f"{wrong[0]['words']}; {wrong[0]['todo']}" if wrong else ""
+
+
+def _hidden(found: Differences) -> bool:
+    """Whether a domain has its MX records where an alias leads, and nobody knows which."""
+    return any(each["kind"] == "MX" and each["problem"] == "alias" and not each["found"] for each in found)
 
 
 def _silent(model: Mapping[str, Any], found: Differences) -> list[str]:

@@ -24,8 +24,9 @@ def model(**states):
     }  # fmt: skip
 
 
-def record(name="example.org", found=("5 MX3.example.org.",), kind="MX", zone="example.org"):
-    return {"zone": zone, "name": name, "kind": kind, "found": list(found)}
+def record(name="example.org", found=("5 MX3.example.org.",), kind="MX", zone="example.org", problem="unexpected"):
+    words = {"words": f"{name}: the {kind} record is {problem}", "todo": "mend it"}
+    return {"zone": zone, "name": name, "kind": kind, "found": list(found), "problem": problem, **words}
 
 
 def silent(zone):
@@ -36,6 +37,8 @@ SHOWN = {
     "its record": ([record()], {}),
     "that of a second domain": ([record("mail.example.net", zone="example.net")], {}),
     "no record": ([], {"mx3.example.org": NOON}),
+    "a missing one of another": ([record(found=[], problem="missing")], {"mx3.example.org": NOON}),
+    "none, where an alias leads": ([record(found=[], problem="alias")], {}),
     "that of another one": ([record(found=["5 mx33.example.org.", "5 mx2.example.org."])], {"mx3.example.org": NOON}),
     "another kind of record": ([record(kind="SPF", found=["v=spf1 mx3.example.org."])], {"mx3.example.org": NOON}),
     "a silent server": ([silent("example.org")], {}),
@@ -55,6 +58,10 @@ def test_what_was_gone_first_counts_until_it_comes_back():
     assert _retirement.gone(model(), [], before, LATER) == before
     assert _retirement.gone(model(), [silent("example.org")], before, LATER) == before
     assert _retirement.gone(model(), [record()], before, LATER) == {}
+
+
+def test_a_time_to_come_counts_as_now():
+    assert _retirement.gone(model(), [], {"mx3.example.org": "2027-12-01T12:00:00Z"}, NOON) == {"mx3.example.org": NOON}
 
 
 @pytest.mark.parametrize("state", [True, "shut"])
@@ -144,6 +151,26 @@ STEPS = {
     ),
     "forgotten by all": (True, [], GONE, OVER, "write", "write mail_retiring: shut at the host in the inventory, and"),
     "shut": ("shut", [], GONE, OVER, "empty", "no sender knows them any more; now its ports are shut"),
+    **{
+        f"shut, and a domain has {problem} MX records": (
+            "shut",
+            [record(found=found, problem=problem)],
+            GONE,
+            OVER,
+            "unpublish",
+            f"host third: other gateways need their MX records first: example.org: the MX record is {problem}; mend it",
+        )
+        for problem, found in {"missing": [], "wrong": ["10 www.example.org."], "alias": []}.items()
+    },
+    "shut, and a domain has one more": ("shut", [record(found=["9 mx.example.com."])], GONE, OVER, "empty", "now its"),
+    "shut, and another kind is missing": (
+        "shut",
+        [record(found=[], kind="A", problem="missing")],
+        GONE,
+        OVER,
+        "empty",
+        "",
+    ),
     "shut, and in DNS again": ("shut", [record()], {}, OVER, "unpublish", "still name it"),
 }
 
