@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gatehouse.mail.plugins.module_utils._plain import plain
@@ -18,13 +19,14 @@ def retirement(
     model: Mapping[str, Any],
     now: str,
     differences: Optional[Sequence[Mapping[str, Any]]] = None,
-    gone: Optional[Mapping[str, str]] = None,
+    gone: Union[Mapping[str, str], str, None] = None,
     gateway: str = "",
+    check: bool = False,
 ) -> dict[str, Any]:
     """Since when the MX records of gateways that leave are gone, and what is next for one of them."""
     if not isinstance(model, Mapping) or "gateways" not in model:
         raise AnsibleFilterError("gatehouse.mail.retirement: the input is no mail_model; run role gatehouse.mail.mail")
-    model, found, before = plain(model), plain(differences or []), plain(gone or {})
+    model, found, before = plain(model), plain(differences or []), _read(gone)
     try:
         for moment in (now, *before.values()):
             dkim.moment(moment)
@@ -40,8 +42,24 @@ def retirement(
         "text": "",
     }
     if leaving and not result["refused"] and differences is not None:
-        result |= _retirement.step(model, leaving, found, result["gone"], str(now))
+        result |= _retirement.step(model, leaving, found, result["gone"], str(now), check)
     return result
+
+
+def _read(gone: object) -> dict[str, str]:
+    """What was kept, as a mapping or as the text of its file."""
+    if gone is None:
+        return {}
+    try:
+        kept = json.loads(gone) if isinstance(gone, str) else gone
+    except ValueError:
+        kept = None
+    if not isinstance(kept, Mapping):
+        raise AnsibleFilterError(
+            "gatehouse.mail.retirement: gone.json, beside the files of the DNS records, holds no JSON object; "
+            "remove it, then the wait for the TTL begins anew"
+        )
+    return plain(kept)
 
 
 class FilterModule:

@@ -64,16 +64,30 @@ def refusal(model: Mapping[str, Any], name: str) -> str:
 
 
 def step(
-    model: Mapping[str, Any], gateway: Mapping[str, Any], found: Differences, since: Mapping[str, str], now: str
+    model: Mapping[str, Any],
+    gateway: Mapping[str, Any],
+    found: Differences,
+    since: Mapping[str, str],
+    now: str,
+    check: bool = False,
 ) -> dict[str, str]:
     """What is next for a gateway that leaves: {"do", "text"}.
 
     do: "unpublish", where a server has its MX records still or does not say, or has none of a gateway that stays;
     "wait", for the TTL; "write", that the inventory is to say `shut`; "empty", its queue.
+
+    check: whether nothing was published in this run, so that what its updates would mend is still found.
     """
     host, at_host = gateway["host"], "mail_retiring: shut at the host in the inventory"
     shown, silent, lacking = _shown(found, gateway["name"]), _silent(model, found), _lacking(found)
     why = ""
+    if check and (shown or lacking):
+        by_update = {zone["name"] for zone in model["dns"]["zones"] if zone["server"]}
+        by_hand = [each for each in found if each["zone"] not in by_update or each["problem"] == "alias"]
+        shown, lacking = _shown(by_hand, gateway["name"]), _lacking(by_hand)
+        if not shown and not lacking:
+            text = "this run without --check would remove its MX records, and add those that others lack"
+            return {"do": "unpublish", "text": f"host {host}: {text}"}
     if shown:
         why = f"the MX records of {', '.join(shown)} still name it; remove it there"
     elif lacking:
@@ -118,20 +132,24 @@ def _shown(found: Differences, name: str) -> list[str]:
     """The domains of which a server has an MX record that names the gateway, and that is not wanted."""
     return [
         each["name"]
-        for each in found
-        if each["kind"] == "MX" and any(value.lower().split()[-1:] == [f"{name}."] for value in each["found"])
+        for each in _of_mx(found)
+        if any(value.lower().split()[-1:] == [f"{name}."] for value in each["found"])
     ]
+
+
+def _of_mx(found: Differences) -> list[Mapping[str, Any]]:
+    return [each for each in found if each["kind"] == "MX"]
 
 
 def _lacking(found: Differences) -> str:
     """What the first domain lacks, whose MX records do not lead to the gateways that stay; and what to do."""
-    wrong = [each for each in found if each["kind"] == "MX" and each["problem"] in ("missing", "wrong", "alias")]
+    wrong = [each for each in _of_mx(found) if each["problem"] in ("missing", "wrong", "alias")]
     return f"{wrong[0]['words']}; {wrong[0]['todo']}" if wrong else ""
 
 
 def _hidden(found: Differences) -> bool:
     """Whether a domain has its MX records where an alias leads, and nobody knows which."""
-    return any(each["kind"] == "MX" and each["problem"] == "alias" and not each["found"] for each in found)
+    return any(each["problem"] == "alias" and not each["found"] for each in _of_mx(found))
 
 
 def _silent(model: Mapping[str, Any], found: Differences) -> list[str]:

@@ -95,6 +95,7 @@ def test_without_an_answer_of_dns_no_key_begins_to_sign():
 def test_a_gateway_leaves_by_what_dns_says():
     assert left()["gone"] == {"mx2.example.org": "2026-12-01T11:45:00Z"}
     assert (left()["host"], left()["do"], left()["refused"]) == ("mx2.example.org", "write", "")
+    assert left(gone='{"mx2.example.org": "2026-12-01T11:45:00Z"}') == left()
     assert (left(gone=None)["do"], left(gone=None)["gone"]) == ("wait", {"mx2.example.org": "2026-12-01T12:45:00Z"})
     stays = left(gateway="mx1.example.org")
     assert (stays["host"], stays["do"], stays["text"]) == ("mx1.example.org", "", "")
@@ -126,6 +127,9 @@ def test_without_an_answer_of_dns_nothing_is_gone_and_nobody_leaves():
         (lambda: retirement({}, "2026-12-01T06:00:00Z"), "gatehouse.mail.retirement: the input is no mail_model"),
         (lambda: retirement(MODEL, "tomorrow"), "gatehouse.mail.retirement: .*'tomorrow'"),
         (lambda: left(gone={"mx2.example.org": None}), "gatehouse.mail.retirement: "),
+        (lambda: left(gone=""), "gatehouse.mail.retirement: gone.json, beside .* holds no JSON object; remove it"),
+        (lambda: left(gone="[]"), "gatehouse.mail.retirement: gone.json, "),
+        (lambda: left(gone="<<<<<<< ours"), "gatehouse.mail.retirement: gone.json, "),
     ],
 )
 def test_a_wrong_input_is_refused_in_words(call, said):

@@ -20,7 +20,10 @@ def model(**states):
             for name, state in states.items()
         ],
         "domains": [{"name": "example.org"}, {"name": "mail.example.net"}],
-        "dns": {"ttl": 3600},
+        "dns": {
+            "ttl": 3600,
+            "zones": [{"name": "example.org", "server": "192.0.2.53"}, {"name": "example.net", "server": None}],
+        },
     }  # fmt: skip
 
 
@@ -183,3 +186,29 @@ def test_what_is_next(name):
     assert step["do"] == do
     assert step["text"].startswith("host third: ")
     assert said in step["text"]
+
+
+MISSING = record(found=[], problem="missing")
+BY_HAND = record("mail.example.net", zone="example.net")
+CHECKED = {
+    "an update would remove it": ([record()], {}, "this run without --check would remove its"),
+    "an update would add another": ([MISSING], GONE, "this run without --check would remove its"),
+    "a hand must remove it": (
+        [BY_HAND],
+        {},
+        "the MX records of mail.example.net still name it; remove it there, and run",
+    ),
+    "both": ([record(), BY_HAND], {}, "host third: the MX records of mail.example.net still name it; remove it"),
+    "an alias, which an update leaves": ([record(found=[], problem="alias")], {}, "the MX record is alias; mend it"),
+    "a server is silent": ([silent("example.org")], {}, "not known, since not all servers of example.org have"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_check_mode_calls_nothing_hand_work_that_the_run_would_do(name):
+    found, since, said = CHECKED[name]
+    site = model()
+    step = _retirement.step(site, site["gateways"][2], found, since, OVER, check=True)
+    assert step["do"] == "unpublish"
+    assert said in step["text"]
+    assert "without --check" not in _retirement.step(site, site["gateways"][2], found, since, OVER)["text"]
