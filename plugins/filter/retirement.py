@@ -22,6 +22,7 @@ def retirement(
     gone: Union[Mapping[str, str], str, None] = None,
     gateway: str = "",
     check: bool = False,
+    ttl: int = 0,
 ) -> dict[str, Any]:
     """Since when the MX records of gateways that leave are gone, and what is next for one of them."""
     if not isinstance(model, Mapping) or "gateways" not in model:
@@ -42,7 +43,7 @@ def retirement(
         "text": "",
     }
     if leaving and not result["refused"] and differences is not None:
-        result |= _retirement.step(model, leaving, found, result["gone"], str(now), check)
+        result |= _retirement.step(model, leaving, found, result["gone"], str(now), check, int(ttl))
     return result
 
 

@@ -100,30 +100,31 @@ def serial(server: Server, zone: str, timeout: float) -> int:
 
 def ask(
     server: Server, places: Sequence[Place], resolver: Resolver, timeout: float
-) -> tuple[dict[Place, list[Strings]], dict[Place, Alias]]:
-    """What the server has at each place, and at which of them that is another name's; ServerError when it stops to
-    answer."""
+) -> tuple[dict[Place, list[Strings]], dict[Place, Alias], dict[Place, int]]:
+    """What the server has at each place, at which of them that is another name's, and the TTL of what is not;
+    ServerError when it stops to answer."""
 
-    def one(place: Place) -> tuple[list[Strings], Optional[Alias]]:
+    def one(place: Place) -> tuple[list[Strings], Optional[Alias], int]:
         answer = _authoritative(server, *place, timeout)
         cname = _cname(answer, place[0])
         if cname is None:
             own = answer.resolve_chaining().answer
-            return _strings(own) if own else [], None
+            return _strings(own) if own else [], None, own.ttl if own else 0
         found, target, trouble = resolver.followed(answer, place[1], cname)
         dname = _dname(answer, place[0])
         if dname:
-            return found, Alias("DNAME", dname, target, trouble=trouble)
+            return found, Alias("DNAME", dname, target, trouble=trouble), 0
         # Below a name that is there no wildcard from above has effect (RFC 4592 2.2.1), below one that is not it has.
         below = f"x.{place[0]}"
         wildcard = _cname(_authoritative(server, below, place[1], timeout), below) == cname
-        return found, Alias("CNAME", place[0], target, wildcard, trouble)
+        return found, Alias("CNAME", place[0], target, wildcard, trouble), 0
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = dict(zip(places, pool.map(one, places)))
     return (
-        {place: found for place, (found, _alias) in answers.items()},
-        {place: alias for place, (_found, alias) in answers.items() if alias},
+        {place: found for place, (found, _alias, _ttl) in answers.items()},
+        {place: alias for place, (_found, alias, _ttl) in answers.items() if alias},
+        {place: ttl for place, (_found, _alias, ttl) in answers.items() if ttl},
     )
 
 

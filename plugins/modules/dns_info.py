@@ -152,6 +152,10 @@ zones:
       and V(unknown).
   returned: always
   type: dict
+mx_ttl:
+  description: The greatest TTL of all MX records that servers answered with, in seconds; V(0) where there were none.
+  returned: always
+  type: int
 text:
   description: The differences for people, a line each; or that there are none.
   returned: always
@@ -177,6 +181,7 @@ class Zone:
         self.differences: list[dict[str, Any]] = []
         self.serials: dict[Server, int] = {}
         self.dnssec = "unknown"
+        self.mx_ttl = 0
 
     def servers(self, named: Sequence[str]) -> list[Server]:
         """All addresses of the zone's servers; the zone's real name is found on the way."""
@@ -203,9 +208,9 @@ class Zone:
         for server in servers:
             try:
                 self.serials[server] = _dns_servers.serial(server, self.name, self.timeout)
-                found[server] = _dns.compare(
-                    wanted, former, *_dns_servers.ask(server, places, self.resolver, self.timeout)
-                )
+                there, aliases, ttls = _dns_servers.ask(server, places, self.resolver, self.timeout)
+                found[server] = _dns.compare(wanted, former, there, aliases)
+                self.mx_ttl = max(self.mx_ttl, *(ttl for (_name, kind), ttl in ttls.items() if kind == "MX"), 0)
             except ServerError as error:
                 self.serials.pop(server, None)
                 # Without IPv6 here, nothing can be said of a server's IPv6 address while another one answers.
@@ -243,16 +248,19 @@ def check(params: dict[str, Any]) -> dict[str, Any]:
     named = {zone["name"]: zone["servers"] for zone in params["zones"]}
     results: dict[str, Any] = {}
     differences: list[dict[str, Any]] = []
+    mx_ttl = 0
     wanted, former = _dns.by_zone(params["records"]), _dns.by_zone(params["former"])
     for name in dict.fromkeys([*wanted, *former]):
         zone = Zone(name, resolver, params["timeout"])
         zone.check(named.get(name, ()), wanted.get(name, []), former.get(name, []))
         results[zone.name] = zone.result()
         differences += zone.differences
+        mx_ttl = max(mx_ttl, zone.mx_ttl)
     for difference in differences:
         del difference["add"], difference["remove"]  # for dns_update; here they would say everything twice
     text = [f"{difference['words']}; {difference['todo']}" for difference in differences]
-    return {"differences": differences, "zones": results, "text": text or ["every server says what is wanted"]}
+    text = text or ["every server says what is wanted"]
+    return {"differences": differences, "zones": results, "mx_ttl": mx_ttl, "text": text}
 
 
 def main() -> None:

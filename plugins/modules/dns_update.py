@@ -157,8 +157,8 @@ def remember(path: str, memory: Memory, move: Callable[[str, str], None]) -> Non
 def differences_of(
     server: Server, wanted: list[dict[str, Any]], former: list[dict[str, Any]], timeout: float
 ) -> list[dict[str, Any]]:
-    answers = _dns_servers.ask(server, _dns.places([*wanted, *former]), Resolver([], timeout), timeout)
-    return _dns.compare(wanted, former, *answers)
+    found, aliases, _ttls = _dns_servers.ask(server, _dns.places([*wanted, *former]), Resolver([], timeout), timeout)
+    return _dns.compare(wanted, former, found, aliases)
 
 
 def publish(params: dict[str, Any], check_mode: bool, move: Callable[[str, str], None]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def step(
     since: Mapping[str, str],
     now: str,
     check: bool = False,
+    ttl: int = 0,
 ) -> dict[str, str]:
     """What is next for a gateway that leaves: {"do", "text"}.
 
@@ -77,6 +78,7 @@ def step(
     "wait", for the TTL; "write", that the inventory is to say `shut`; "empty", its queue.
 
     check: whether nothing was published in this run, so that what its updates would mend is still found.
+    ttl: seconds, that MX records are served with. They may be older than the inventory's, which comes with new ones.
     """
     host, at_host = gateway["host"], "mail_retiring: shut at the host in the inventory"
     shown, silent, lacking = _shown(found, gateway["name"]), _silent(model, found), _lacking(found)
@@ -100,7 +102,7 @@ def step(
     if why:
         return {"do": "unpublish", "text": f"host {host}: {why}, and run again"}
     began = dkim.moment(since[gateway["name"]])
-    over = began + datetime.timedelta(seconds=model["dns"]["ttl"])
+    over = began + datetime.timedelta(seconds=max(model["dns"]["ttl"], ttl))
     gone_since = f"host {host}: its MX records are gone since {_clock(began)}"
     left = over - dkim.moment(now)
     if left > datetime.timedelta(0):

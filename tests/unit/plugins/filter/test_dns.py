@@ -95,6 +95,7 @@ def test_without_an_answer_of_dns_no_key_begins_to_sign():
 def test_a_gateway_leaves_by_what_dns_says():
     assert left()["gone"] == {"mx2.example.org": "2026-12-01T11:45:00Z"}
     assert (left()["host"], left()["do"], left()["refused"]) == ("mx2.example.org", "write", "")
+    assert left(ttl=86400)["do"] == "wait"
     assert left(gone='{"mx2.example.org": "2026-12-01T11:45:00Z"}') == left()
     assert (left(gone=None)["do"], left(gone=None)["gone"]) == ("wait", {"mx2.example.org": "2026-12-01T12:45:00Z"})
     stays = left(gateway="mx1.example.org")

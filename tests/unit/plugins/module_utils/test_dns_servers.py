@@ -20,6 +20,7 @@ REJECT = 'text.example.org. 60 IN TXT "v=DMARC1; p=reject"'
 ANSWERS = {
     "example.org": ["example.org. 60 IN SOA ns.example.org. hostmaster.example.org. 1 3600 600 86400 60"],
     "plain.example.org": ['plain.example.org. 60 IN TXT "v=DMARC1; p=reject"'],
+    "mx.example.org": ["mx.example.org. 86400 IN MX 10 mx1.example.org."],
     "alias.example.org": ["alias.example.org. 60 IN CNAME text.example.org.", REJECT],
     "two.example.org": [
         "two.example.org. 60 IN CNAME alias.example.org.", "alias.example.org. 60 IN CNAME text.example.org.", REJECT,
@@ -91,10 +92,11 @@ ALIASES = {
 
 def test_an_alias_is_told_apart_from_a_record_of_its_own_and_a_wildcard_from_both(server):
     places = [(f"{name}.example.org", "TXT") for name in ("plain", "nothing", *ALIASES)]
-    found, aliases = _dns_servers.ask(server, places, Elsewhere(), 5)
+    found, aliases, ttls = _dns_servers.ask(server, places, Elsewhere(), 5)
     assert {place[0]: tuple(alias) for place, alias in aliases.items()} == {
         f"{name}.example.org": alias for name, alias in ALIASES.items()
     }
+    assert ttls == {("plain.example.org", "TXT"): 60}
     texts = {place[0].partition(".example")[0]: ["".join(text) for text in there] for place, there in found.items()}
     reject = ["v=DMARC1; p=reject"]
     assert texts == {
@@ -159,3 +161,13 @@ def test_what_the_module_says_is_the_same(server, monkeypatch):
         "alias.example.org: the DMARC record is not to be changed here, since the CNAME at alias.example.org leads to "
         'text.example.org, where "v=DMARC1; p=reject" is found'
     )
+
+
+def test_the_module_says_by_which_ttl_mx_records_are_known(server, monkeypatch):
+    monkeypatch.setattr(dns_info, "Resolver", _resolver)
+    monkeypatch.setattr(dns_info.Zone, "_check_dnssec", lambda self: None)
+    zones = [{"name": "example.org", "servers": [f"{server.address}@{server.port}"]}]
+    mx = {**record("mx", "10 mx1.example.org."), "type": "MX", "kind": "MX"}
+    for wanted, ttl in (([record("plain", "v=DMARC1; p=reject"), mx], 86400), ([record("plain", "v=DMARC1")], 0)):
+        params = {"records": wanted, "former": [], "zones": zones, "resolvers": [], "timeout": 5}
+        assert dns_info.check(params)["mx_ttl"] == ttl

@@ -212,3 +212,9 @@ def test_check_mode_calls_nothing_hand_work_that_the_run_would_do(name):
     assert step["do"] == "unpublish"
     assert said in step["text"]
     assert "without --check" not in _retirement.step(site, site["gateways"][2], found, since, OVER)["text"]
+
+
+def test_the_ttl_that_is_served_counts_where_it_is_longer():
+    site = model()
+    steps = [_retirement.step(site, site["gateways"][2], [], GONE, OVER, ttl=ttl)["do"] for ttl in (60, 3600, 3601)]
+    assert steps == ["write", "write", "wait"]
