@@ -127,6 +127,7 @@ def registered(platform: str) -> dict[str, Any]:
         "__pushed_recipients_host_keys": {"results": [{"content": base64.b64encode(b"ssh-ed25519 AAAA x\n").decode()}]},
         "__pushed_recipients_keys": {"results": MAIL_HOSTS_KEYS},
         "__pushed_recipients_refreshed": {"stdout": "{}"},
+        "__pushed_recipients_told": {"results": []},
         "__pushed_recipients_written": {"files": []},
         "__postfix_pushed_found": {"files": []},
         "__postfix_pushed_lists": {"files": []},

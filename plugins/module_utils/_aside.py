@@ -62,3 +62,12 @@ def go_live(new: str, path: str) -> None:
     flush(new)
     os.replace(new, path)
     flush(os.path.dirname(path))
+
+
+def write(path: str, text: str) -> None:
+    """Write a file as a whole, with the mode that the umask leaves."""
+    with folder_aside(path) as aside:
+        new = os.path.join(aside, "new")
+        with open(new, "w", encoding="utf-8") as file:
+            file.write(text)
+        go_live(new, path)

@@ -7,14 +7,17 @@
 No I/O and no Ansible. The model reads addresses by the rules here; mail hosts and gateways have this file as it stands
 beside their programs. So it needs nothing but Python's standard library.
 
-A stream is one line, the header, and then one address a line, sorted and each of them once:
+A stream is one line, the header, and then one recipient or alias a line, sorted and each of them once. An alias is
+followed by its final targets:
 
-    gatehouse-recipients 1 store.example.org 17 2 36 SHA-256 keep
+    gatehouse-recipients 1 store.example.org 17 3 89 SHA-256 keep
     alice@example.org
     bob@example.org
+    sales@example.org alice@example.org bob@example.org
 
-The header has the version of the format, the mail host's name, the serial, the number of addresses, the number of
-octets after the header, their digest, and "shrink" where the list may lose most of what it had, or else "keep".
+The header has the version of the format, the mail host's name, the serial, the number of lines, the number of octets
+after the header, their digest, and a word: "shrink" where the list may lose most of what it had, "compare" where the
+gateway is only asked what would change, or else "keep".
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ LONGEST_HEADER = 512  # octets
 LONGEST = 64 << 20  # octets after the header: two million addresses of ordinary length
 AHEAD = 1000  # how far a serial may be ahead of the last one
 NAMED = 20  # addresses that an answer names
+MOST_TARGETS = 50  # of an alias
+LATER = "450 4.1.1 not known here yet or any more; try again later"
 _BLOCK = 1 << 16
 
 # RFC 1123 2.1, RFC 1035 2.3.4: two or more LDH labels of 1 to 63, 253 in all. RFC 3696 2: the last one is no number.
@@ -41,10 +46,11 @@ _LOCAL_PART = re.compile(r"(?=.{1,64}\Z)(?!#)" + _ATEXT + r"+(?:\." + _ATEXT + r
 # A mailbox names a folder and a login of Dovecot: the characters of its auth_username_chars.
 _MAILBOX = re.compile(r"[a-z0-9._-]+")
 LONGEST_ADDRESS = 254  # RFC 5321 4.5.3.1.3: a path of 256 octets, two of which are the angle brackets
+LONGEST_LINE = (LONGEST_ADDRESS + 1) * (MOST_TARGETS + 1)
 
 _HEADER = re.compile(
     rb"gatehouse-recipients ([0-9]{1,9}) ([a-z0-9.-]{1,253}) ([0-9]{1,18}) ([0-9]{1,9}) ([0-9]{1,12})"
-    rb" ([0-9a-f]{64}) (keep|shrink)\n"
+    rb" ([0-9a-f]{64}) (keep|shrink|compare)\n"
 )
 
 
@@ -88,16 +94,27 @@ class Header(NamedTuple):
     count: int
     length: int
     digest: str
-    shrink: bool  # leave to lose most of the list
+    word: str = "keep"
 
     def line(self) -> bytes:
-        words = (VERSION, self.host, self.serial, self.count, self.length, self.digest)
-        return f"gatehouse-recipients {' '.join(map(str, words))} {'shrink' if self.shrink else 'keep'}\n".encode()
+        words = (VERSION, self.host, self.serial, self.count, self.length, self.digest, self.word)
+        return f"gatehouse-recipients {' '.join(map(str, words))}\n".encode()
+
+
+class Lists(NamedTuple):
+    """What a mail host has: its recipients, sorted, and its aliases, {alias: final targets}."""
+
+    recipients: list[str]
+    aliases: dict[str, list[str]]
+
+    def lines(self) -> list[str]:
+        return sorted([*self.recipients, *(" ".join((alias, *self.aliases[alias])) for alias in self.aliases)])
 
 
 class Known(NamedTuple):
     """What a gateway knows of the mail host that pushes: its domains, the last serial that was taken, 0 before the
-    first, the table's addresses, how many percent of them a push may lose, and those that may not go at all."""
+    first, the table's addresses, how many percent of them a push may lose, those that may not go at all, and the
+    aliases that it pushed."""
 
     host: str
     domains: Collection[str]
@@ -106,13 +123,14 @@ class Known(NamedTuple):
     percent: int
     needed: Collection[str] = ()
     delimiter: str = ""
+    aliases: Collection[str] = ()
 
 
-def stream(host: str, serial: int, addresses: Iterable[str], shrink: bool = False) -> tuple[Header, bytes]:
-    """The header and what follows it; the addresses are folded."""
-    lines = sorted(set(addresses))
+def stream(host: str, serial: int, lines: Iterable[str], word: str = "keep") -> tuple[Header, bytes]:
+    """The header and what follows it; the lines are folded."""
+    lines = sorted(set(lines))
     body = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    return Header(host, serial, len(lines), len(body), hashlib.sha256(body).hexdigest(), shrink), body
+    return Header(host, serial, len(lines), len(body), hashlib.sha256(body).hexdigest(), word), body
 
 
 def collected(addresses: Iterable[str], domains: Collection[str], delimiter: str = "") -> list[str]:
@@ -125,6 +143,39 @@ def collected(addresses: Iterable[str], domains: Collection[str], delimiter: str
             raise Refused("domain", f"the sources: {_show(address)} is in none of this mail host's domains")
         _check_mailbox(address, delimiter, "the sources: ")
     return sorted(found)
+
+
+def resolved(
+    pairs: Iterable[tuple[str, list[str]]], recipients: Collection[str], domains: Collection[str]
+) -> dict[str, list[str]]:
+    """The aliases of a mail host's sources, each with its final targets; Refused for what cannot be pushed."""
+    written: dict[str, set[str]] = {}
+    for name, targets in pairs:
+        written.setdefault(fold(name), set()).update(map(fold, targets))
+    for alias, targets in written.items():
+        for address in (alias, *sorted(targets)):
+            _check(address, "the sources")
+            if domain_of(address) not in domains:
+                raise Refused(
+                    "domain",
+                    f"the sources: alias {_show(alias)}: {_show(address)} is in none of this mail host's domains",
+                )
+        if alias in recipients:
+            raise Refused("alias", f"the sources: {_show(alias)} is an alias and a mailbox")
+    final = {alias: sorted(_final(alias, written, ())) for alias in sorted(written)}
+    for alias, ends_of in final.items():
+        if len(ends_of) > MOST_TARGETS:
+            raise Refused("alias", f"the sources: alias {_show(alias)} has more than {MOST_TARGETS} targets")
+    return final
+
+
+def _final(alias: str, written: Mapping[str, Collection[str]], way: tuple[str, ...]) -> set[str]:
+    if alias in way or len(way) > MOST_TARGETS:
+        raise Refused("alias", f"the sources: alias {_show(alias)} leads to itself, or through too many others")
+    found: set[str] = set()
+    for target in written[alias]:
+        found |= _final(target, written, (*way, alias)) if target in written else {target}
+    return found
 
 
 def deliverable(addresses: Iterable[str], users: Iterable[str]) -> None:
@@ -140,12 +191,12 @@ def read_header(stream: BinaryIO) -> Header:
     match = _HEADER.fullmatch(line)
     if match is None:
         raise Refused("header", f"the header is {_show(line.decode('utf-8', 'backslashreplace'))}")
-    version, host, serial, count, length, digest, leave = match.groups()
+    version, host, serial, count, length, digest, word = match.groups()
     if int(version) != VERSION:
         raise Refused("version", f"the stream is of version {int(version)}, and this gateway knows {VERSION}")
     if int(length) > LONGEST:
         raise Refused("length", f"the list has {int(length)} octets, and {LONGEST} are the most that a push may have")
-    return Header(host.decode(), int(serial), int(count), int(length), digest.decode(), leave == b"shrink")
+    return Header(host.decode(), int(serial), int(count), int(length), digest.decode(), word.decode())
 
 
 def read_body(stream: BinaryIO, header: Header) -> bytes:
@@ -160,8 +211,8 @@ def read_body(stream: BinaryIO, header: Header) -> bytes:
         first, newline, _rest = block.partition(b"\n")
         longest = max(line + len(first), max((len(one) for one in block.split(b"\n")[1:]), default=0))
         line = len(block) - block.rfind(b"\n") - 1 if newline else line + len(block)
-        if longest > LONGEST_ADDRESS:
-            raise Refused("line", f"a line is longer than {LONGEST_ADDRESS} octets")
+        if longest > LONGEST_LINE:
+            raise Refused("line", f"a line is longer than {LONGEST_LINE} octets")
         blocks.append(block)
         missing -= len(block)
     if stream.read(1):
@@ -172,28 +223,40 @@ def read_body(stream: BinaryIO, header: Header) -> bytes:
     return body
 
 
-def read(stream: BinaryIO) -> tuple[Header, list[str]]:
+def read(stream: BinaryIO) -> tuple[Header, Lists]:
     """A whole stream, checked by itself."""
     header = read_header(stream)
-    return header, addresses_of(read_body(stream, header), header)
+    return header, lists_of(read_body(stream, header), header)
 
 
-def addresses_of(body: bytes, header: Header) -> list[str]:
-    """The addresses; Refused for the first line that is none in its folded form, or is not after the one before."""
+def lists_of(body: bytes, header: Header) -> Lists:
+    """The recipients and aliases; Refused for the first line that is none in its folded form, or is not after the one
+    before."""
     if body and not body.endswith(b"\n"):
         raise Refused("line", "the last line has no end")
     lines = body.decode("utf-8", "backslashreplace").split("\n")[:-1]
+    found = Lists([], {})
     before = ""
     for number, line in enumerate(lines, 1):
-        _check(line, f"line {number}")
-        if line != fold(line):
+        words = line.split(" ")
+        for address in words:
+            _check(address, f"line {number}")
+        if line != line.lower():
             raise Refused("line", f"line {number}: {_show(line)} is not in lower case")
-        if line <= before:
+        if words[0] == before:
+            raise Refused("line", f"line {number}: {_show(before)} is there twice")
+        if words[0] < before:
             raise Refused("line", f"line {number}: {_show(line)} is out of order")
-        before = line
+        before = words[0]
+        if len(words) == 1:
+            found.recipients.append(line)
+        elif words[1:] == sorted(set(words[1:])) and len(words) <= MOST_TARGETS + 1:
+            found.aliases[before] = words[1:]
+        else:
+            raise Refused("line", f"line {number}: the targets of {_show(before)} are out of order, or too many")
     if len(lines) != header.count:
-        raise Refused("count", f"the list has {len(lines)} addresses, and its header says {header.count}")
-    return lines
+        raise Refused("count", f"the list has {len(lines)} lines, and its header says {header.count}")
+    return found
 
 
 def _check(address: str, where: str) -> None:
@@ -212,7 +275,7 @@ def _show(text: str) -> str:
     return ascii(text if len(text) <= 80 else text[:79] + "…")
 
 
-def judge(header: Header, addresses: Collection[str], known: Known) -> None:
+def judge(header: Header, lists: Lists, known: Known) -> None:
     """Refused for a push that must not take the place of what is there."""
     if header.host != known.host:
         raise Refused("host", f"the list is that of {header.host}, and came from {known.host}")
@@ -220,19 +283,29 @@ def judge(header: Header, addresses: Collection[str], known: Known) -> None:
         raise Refused("serial", f"serial {header.serial} is not newer than {known.serial}, the last that was taken")
     if header.serial > known.serial + AHEAD:
         raise Refused("serial", f"serial {header.serial} is more than {AHEAD} ahead of {known.serial}")
-    if not addresses:
+    if not lists.recipients:
         raise Refused("empty", "the list is empty")
-    for address in addresses:
+    for address in lists.recipients:
         if domain_of(address) not in known.domains:
             raise Refused("domain", f"{_show(address)} is in no domain of {known.host}")
         _check_mailbox(address, known.delimiter)
-    present = set(addresses)
+    for alias, targets in lists.aliases.items():
+        for address in (alias, *targets):
+            if domain_of(address) not in known.domains:
+                raise Refused("domain", f"alias {_show(alias)}: {_show(address)} is in no domain of {known.host}")
+    present = set(lists.recipients)
     missing = sorted(set(known.needed) - present)
     if missing:
         raise Refused("postmaster", f"{missing[0]} is missing, to whom the postmaster's mail goes")
-    gone = len(set(known.addresses) - present)
-    if not header.shrink and gone * 100 > len(known.addresses) * known.percent:
-        raise Refused("shrunk", f"the list lost {gone} of {len(known.addresses)} addresses")
+    if header.word != "shrink":
+        _check_loss("addresses", set(known.addresses), present, known.percent)
+        _check_loss("aliases", set(known.aliases), set(lists.aliases), known.percent)
+
+
+def _check_loss(what: str, before: set[str], after: set[str], percent: int) -> None:
+    gone = len(before - after)
+    if gone * 100 > len(before) * percent:
+        raise Refused("shrunk", f"the list lost {gone} of {len(before)} {what}")
 
 
 def ends(
@@ -247,6 +320,27 @@ def ends(
         for alias, targets in aliases.items()
     }
     return {alias: targets for alias, targets in sorted(live.items()) if targets}
+
+
+def deferred(
+    waiting: Mapping[str, Collection[str]],
+    gone: Collection[str],
+    aliases: Mapping[str, Collection[str]],
+    live: Collection[str],
+) -> dict[str, str]:
+    """The access table of recipients that are told to come again, by which nobody whom the mail host has is refused:
+
+    `waiting` are the domains before their mail host's first push, each with the recipients that are known by now;
+    `gone` are recipients that were removed lately. An alias that is not live is one of these where a target of it is.
+    """
+    table = dict.fromkeys(waiting, LATER)
+    table.update(dict.fromkeys((address for known in waiting.values() for address in known), "DUNNO"))
+    table.update(dict.fromkeys((alias for alias in live if domain_of(alias) in waiting), "DUNNO"))
+    table.update(dict.fromkeys((address for address in gone if address not in live), LATER))
+    for alias, targets in aliases.items():
+        if alias not in live and any(domain_of(target) in waiting or target in gone for target in targets):
+            table[alias] = LATER
+    return table
 
 
 def difference(before: Iterable[str], after: Iterable[str]) -> dict[str, object]:
@@ -283,6 +377,27 @@ def of_users_file(text: str, domain: Optional[str], where: str) -> list[str]:
     """Dovecot's passwd-file: the user, then a colon."""
     lines = (line for line in text.split("\n") if line.strip() and not line.startswith("#"))
     return [whole(line.partition(":")[0].strip(), domain, where) for line in lines]
+
+
+def of_aliases_file(text: str, domain: Optional[str], where: str) -> list[tuple[str, list[str]]]:
+    """Lines as of aliases(5), `name: target, target`; one that begins with a blank continues the one before. Targets
+    are addresses alone: no program, no file and no other list."""
+    logical: list[str] = []
+    for line in text.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0] in " \t" and logical:
+            logical[-1] += line
+        else:
+            logical.append(line)
+    found = []
+    for line in logical:
+        name, colon, targets = line.partition(":")
+        words = [word.strip() for word in targets.split(",") if word.strip()]
+        if not colon or not words:
+            raise Refused("source", f"{where}: {_show(line)} is no alias with a target")
+        found.append((whole(name.strip(), domain, where), [whole(word, domain, where) for word in words]))
+    return found
 
 
 TEXTS = {"users_file": of_users_file, "list": of_list, "command": of_list}

@@ -17,8 +17,8 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory im
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.ports import SSH_PORT, SSH_ZONES
 
 HOST_VARIABLES: dict[str, Any] = {"mail_recipients_sources": []}
-VARIABLES: dict[str, Any] = {"mail_recipients_shrink": 50, "mail_recipients_max_age": 24}
-KINDS = ("users_file", "list", "command", "unix_group", "doveadm")
+VARIABLES: dict[str, Any] = {"mail_recipients_shrink": 50, "mail_recipients_max_age": 24, "mail_recipients_grace": 0}
+KINDS = ("users_file", "list", "command", "unix_group", "doveadm", "aliases_file")
 _EXAMPLE = '[{doveadm: "*"}]'
 OWN_USERS = "/etc/dovecot/users"  # which role dovecot writes from mail_mailboxes
 # Without what systemd reads as something else in a unit: the path unit watches the file.
@@ -32,8 +32,8 @@ def pushing(given: Given) -> set[str]:
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The part `recipients` of the model: `shrink` and `max_age`; each mail host, none where none pushes; and the
-    aliases that have an end before the first push.
+    """The part `recipients` of the model: `shrink`, `max_age` and `grace`; each mail host, none where none pushes; and
+    before the first push the aliases that have an end, and the table of whom Postfix tells to come again.
 
     For `view`: `_sources`, {inventory host: its sources}; `_ssh_ports`, those that gateways' sshd was written to have.
     """
@@ -74,12 +74,19 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
                 "lacks vpn, by which mail hosts push their recipients (mail_recipients_sources)",
                 "write [internet, vpn] or [vpn]",
             )
+    live = _recipients.ends(site["aliases"], site["_domains"], site["mailboxes"]) if push else {}
+    waiting: dict[str, list[str]] = {domain: [] for host in hosts if host["pushes"] for domain in host["domains"]}
+    for mailbox in site["mailboxes"]:
+        if inventory.domain_of(mailbox) in waiting:
+            waiting[inventory.domain_of(mailbox)].append(mailbox)
     return {
         "recipients": {
             "shrink": given.integer("mail_recipients_shrink", 1, 99),
             "max_age": given.integer("mail_recipients_max_age", 1, 24 * 365),
+            "grace": given.integer("mail_recipients_grace", 0, 24 * 30),
             "mail_hosts": hosts if push else [],
-            "first_aliases": _recipients.ends(site["aliases"], site["_domains"], site["mailboxes"]) if push else {},
+            "first_aliases": live,
+            "first_deferred": _recipients.deferred(waiting, (), site["aliases"], live) if push else {},
         },
         "_sources": sources,
         "_ssh_ports": {host: _port(given.hosts[host].get(SSH_PORT)) for host in gateways},

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from ansible_collections.gatehouse.mail.plugins.module_utils import _aside
 from ansible_collections.gatehouse.mail.plugins.module_utils import _recipients as core
 
 ROLES = Path(__file__).parents[3] / "roles"
@@ -28,7 +29,7 @@ esac
 
 
 def program(path):
-    sys.modules["_recipients"] = core
+    sys.modules.update(_recipients=core, _aside=_aside)
     specification = importlib.util.spec_from_file_location(Path(path).stem.replace("-", "_"), ROLES / path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -55,6 +56,7 @@ class Gateway:
             "user": pwd.getpwuid(os.getuid()).pw_name,
             "max_age": 24,
             "shrink": 50,
+            "grace": 0,
             "delimiter": "+",
             "mail_hosts": [
                 {
@@ -87,9 +89,9 @@ class Gateway:
     def table(self, name=STORE):
         return self.receiver.lines_of(self.folder / "tables" / name)
 
-    def push(self, serial, addresses, shrink=False, name=STORE, key=STORE):
+    def push(self, serial, addresses, word="keep", name=STORE, key=STORE, aliases=None):
         """Through the shell of the ssh user, while root's part is at work."""
-        header, body = core.stream(name, serial, addresses, shrink)
+        header, body = core.stream(name, serial, core.Lists(addresses, aliases or {}).lines(), word)
         working = threading.Event()
 
         def root():
@@ -134,6 +136,69 @@ def test_until_the_first_push_the_inventory_serves_and_then_the_pushed_list(gate
     assert gateway.table() == ["alice@example.org", "bob@example.org", "late@example.org"]
 
 
+def deferred(gateway):
+    return {key: value[:5] for key, value in gateway.receiver.entries_of(f"{gateway.folder}/tables/deferred").items()}
+
+
+def test_until_the_first_push_nobody_is_refused_for_good(gateway):
+    known = dict.fromkeys([*gateway.table(), "info@example.org", "sales@example.org", "both@example.org"], "DUNNO")
+    assert deferred(gateway) == {"example.org": "450 4", **known}
+    gateway.push(1, ["alice@example.org", "dora@example.org"], "compare")
+    assert deferred(gateway) == {"example.org": "450 4", **known}
+    gateway.push(1, ["alice@example.org", "dora@example.org"])
+    assert deferred(gateway) == {}
+
+
+def test_who_was_removed_is_told_to_come_again_for_the_time_of_grace(gateway, monkeypatch):
+    gateway.settings["grace"] = 2
+    gateway.refresh()
+    gateway.push(1, ["alice@example.org", "bob@example.org", "dora@example.org"])
+    gateway.push(2, ["alice@example.org", "dora@example.org"])
+    assert deferred(gateway) == {"bob@example.org": "450 4", "sales@example.org": "450 4"}
+    gateway.push(3, ["alice@example.org", "bob@example.org"])
+    assert deferred(gateway) == {"dora@example.org": "450 4"}
+    now = gateway.receiver.time.time()
+    for hours, there in ((1, {"dora@example.org": "450 4"}), (3, {}), (-9000, {})):
+        monkeypatch.setattr(gateway.receiver.time, "time", lambda: now + hours * 3600)  # noqa: B023
+        gateway.refresh()
+        assert deferred(gateway) == there
+    gateway.push(4, ["alice@example.org"])
+    gateway.settings["grace"] = 0
+    gateway.refresh()
+    assert deferred(gateway) == {}
+
+
+def test_a_comparison_changes_nothing(gateway):
+    assert gateway.push(1, ["alice@example.org", "bob@example.org"])["accepted"]
+    octets = bytes_of(gateway.folder)
+    answer = gateway.push(2, ["alice@example.org", "dora@example.org"], "compare")
+    assert (answer["names_added"], answer["names_removed"]) == (["dora@example.org"], ["bob@example.org"])
+    assert (bytes_of(gateway.folder), answer["last"]) == (octets, 1)
+    assert gateway.push(2, [], "compare")["code"] == "empty"
+
+
+def test_aliases_of_a_mail_host_are_beside_those_of_the_inventory(gateway):
+    people = ["alice@example.org", "bob@example.org"]
+    pushed = {
+        "team@example.org": people,
+        "info@example.org": ["bob@example.org"],  # which the inventory says otherwise
+        "lost@example.org": ["zoe@example.org"],
+    }
+    answer = gateway.push(1, people, aliases=pushed)
+    assert answer["aliases_changed"] == ["info@example.org", "lost@example.org", "team@example.org"]
+    assert answer["aliases_without_end"] == ["lost@example.org"]
+    table = gateway.receiver.entries_of(f"{gateway.folder}/tables/virtual_alias")
+    assert table["team@example.org"] == "alice@example.org, bob@example.org"
+    assert table["info@example.org"] == "alice@example.org"
+    assert "lost@example.org" not in table
+    gateway.refresh()
+    assert gateway.receiver.entries_of(f"{gateway.folder}/tables/virtual_alias") == table
+    assert gateway.push(2, people, aliases={"sales@example.net": people})["code"] == "domain"
+    assert gateway.push(2, people)["code"] == "shrunk"
+    assert gateway.push(2, people, "shrink")["accepted"]
+    assert "team@example.org" not in gateway.table("virtual_alias")
+
+
 def test_a_domain_that_moves_leaves_the_pushed_list(gateway):
     gateway.settings["mail_hosts"][0]["domains"].append("example.com")
     gateway.refresh()
@@ -155,7 +220,7 @@ def test_an_alias_goes_with_its_end_and_comes_back_with_it(gateway):
 
 RAILS = {
     "serial": (5, ["alice@example.org", "bob@example.org"], {}),
-    "empty": (6, [], {"shrink": True}),
+    "empty": (6, [], {"word": "shrink"}),
     "shrunk": (6, ["alice@example.org"], {}),
     "domain": (6, ["alice@example.org", "bob@example.org", "carol@example.net"], {}),
     "postmaster": (6, ["bob@example.org", "carl@example.org", "dora@example.org"], {}),
@@ -176,7 +241,7 @@ def test_what_is_refused_leaves_every_table_as_it_was(gateway, code):
     if code != "host":  # which the shell refuses, and logs as the ssh user
         assert [words for words in gateway.said if "the table stays as it was" in words]
         assert answer["last"] == 5
-    assert gateway.push(6, before[:1], shrink=True)["accepted"]
+    assert gateway.push(6, before[:1], "shrink")["accepted"]
     assert gateway.table() == before[:1]
 
 
@@ -294,10 +359,10 @@ def answering(sender, monkeypatch, answer):
 
 def test_a_mail_host_that_was_rebuilt_goes_on_where_the_gateway_is(gateway, sender, monkeypatch):
     assert gateway.push(700, ["alice@example.org", "bob@example.org"])["accepted"]
-    answering(sender, monkeypatch, lambda header, addresses: gateway.push(header.serial, addresses, header.shrink))
+    answering(sender, monkeypatch, lambda header, lists: gateway.push(header.serial, lists.recipients, header.word))
     here = site(gateway.folder)
     assert sender.status(here) == 1
-    assert sender.push_all(here, False) == 0
+    assert sender.push_all(here) == 0
     assert sender.state_of("mx1.example.org")["serial"] == 701
     assert sender.status(here) == 0
     here["max_age"] = -1
@@ -307,8 +372,8 @@ def test_a_mail_host_that_was_rebuilt_goes_on_where_the_gateway_is(gateway, send
 def test_a_change_while_a_push_is_under_way_is_pushed_too(gateway, sender, monkeypatch):
     pushed = []
 
-    def answer(header, addresses):
-        pushed.append(addresses)
+    def answer(header, lists):
+        pushed.append(lists.recipients)
         if len(pushed) == 1:
             (gateway.folder / "list").write_text("alice@example.org\n")
         return {"accepted": True, "serial": header.serial, "count": header.count}
@@ -320,19 +385,23 @@ def test_a_change_while_a_push_is_under_way_is_pushed_too(gateway, sender, monke
     assert pushed == [["alice@example.org", "bob@example.org"], ["alice@example.org"]]
 
 
+def attempt(sender, here):
+    return sender.tried(here, "mx1.example.org", sender.found(here))
+
+
 AWAY = {"nothing": b"", "no JSON": b"Hello", "no answer": b"{}", "another type": b'{"accepted": "yes"}'}
 
 
 @pytest.mark.parametrize("said", AWAY.values(), ids=AWAY)
 def test_what_is_no_answer_is_tried_again(gateway, sender, monkeypatch, said):
     answering(sender, monkeypatch, lambda _header, _addresses: said)
-    assert sender.tried(site(gateway.folder), "mx1.example.org")[:2] == (False, True)
+    assert attempt(sender, site(gateway.folder))[::2] == (None, True)
     assert sender.state_of("mx1.example.org")["serial"] == 0
 
 
 def test_a_source_that_cannot_be_read_sends_nothing(gateway, sender, monkeypatch):
-    answering(sender, monkeypatch, lambda header, addresses: {"accepted": True, "serial": 1, "count": len(addresses)})
-    assert sender.tried(site(gateway.folder), "mx1.example.org")[0]
+    answering(sender, monkeypatch, lambda header, _lists: {"accepted": True, "serial": 1, "count": header.count})
+    assert attempt(sender, site(gateway.folder)).answer
     for source in (
         {"kind": "list", "value": "/nonexistent", "domain": ""},
         {"kind": "command", "value": ["/bin/false"], "domain": ""},
@@ -340,9 +409,9 @@ def test_a_source_that_cannot_be_read_sends_nothing(gateway, sender, monkeypatch
         {"kind": "command", "value": ["/bin/echo", "eve@example.com"], "domain": ""},
         {"kind": "command", "value": ["/bin/echo", "www@example.org"], "domain": ""},  # whom Dovecot does not know
     ):
-        done, again, words = sender.tried(site(gateway.folder, source), "mx1.example.org")
-        assert (done, again) == (False, False)
-        assert words.startswith("nothing was sent: ")
+        outcome = attempt(sender, site(gateway.folder, source))
+        assert (outcome.answer, outcome.again) == (None, False)
+        assert outcome.reason.startswith("nothing was sent: ")
 
 
 def test_all_sources_are_collected(gateway, sender):
@@ -355,7 +424,12 @@ def test_all_sources_are_collected(gateway, sender):
             {"kind": "command", "value": ["/bin/echo", "dora@example.org"], "domain": ""},
         )
     )
-    assert found == ["alice@example.org", "bob@example.org", "carol@example.org", "dora@example.org"]
+    assert found == (["alice@example.org", "bob@example.org", "carol@example.org", "dora@example.org"], {})
+    (gateway.folder / "aliases").write_text("info: alice, bob\n")
+    kind = {"kind": "aliases_file", "value": str(gateway.folder / "aliases"), "domain": "example.org"}
+    assert sender.collect(site(gateway.folder, kind)).aliases == {
+        "info@example.org": ["alice@example.org", "bob@example.org"]
+    }
 
 
 def test_a_secret_of_a_command_is_in_no_message(gateway, sender, monkeypatch):
@@ -417,9 +491,13 @@ def test_a_gateway_says_by_its_exit_code_that_a_list_is_old(gateway):
     assert gateway.receiver.status() == 1  # none yet
     gateway.push(1, ["alice@example.org", "bob@example.org"])
     assert gateway.receiver.status() == 0
+    assert gateway.receiver.watch() == 0
+    assert not [words for words in gateway.said if "TOO OLD" in words]
     gateway.settings["max_age"] = -1
     gateway.refresh()
     assert gateway.receiver.status() == 1
+    gateway.receiver.watch()
+    assert [words for words in gateway.said if "TOO OLD" in words]
 
 
 def test_a_job_ends_with_its_gateway(gateway, sender, monkeypatch):

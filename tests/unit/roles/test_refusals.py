@@ -44,6 +44,7 @@ def test_the_greylist_is_asked_last_and_not_about_exceptions():
         "postfix_exempt_clients": [],
         "postfix_relay_domains": [],
         "postfix_slow_destinations": [],
+        "postfix_pushed_recipients": [],
     }
     service = "check_policy_service { inet:10.99.0.31:60000, timeout=4s, try_limit=1, default_action=DUNNO }"
 
@@ -57,6 +58,9 @@ def test_the_greylist_is_asked_last_and_not_about_exceptions():
     ]
     assert asked(postfix_tried_checks=["greylisting"])[-1] == f"warn_if_reject {service}"
     assert asked(postfix_greylist="") == asked()[:2]
+    # Before the check that answers 550.
+    pushed = asked(postfix_pushed_recipients=[{"name": "store.example.org"}])
+    assert pushed == ["check_recipient_access lmdb:/etc/postfix/recipients/deferred", *asked()]
 
 
 TABLES = {

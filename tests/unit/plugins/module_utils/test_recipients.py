@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 STORE = "store.example.org"
 PEOPLE = ["alice@example.org", "bob@example.org", "carol@example.org", "dave@example.org"]
 KNOWN = core.Known(STORE, {"example.org"}, 16, PEOPLE, 50, {"alice@example.org"})
+LISTS = core.Lists(PEOPLE, {})
 HEADER, BODY = core.stream(STORE, 17, PEOPLE)
 
 
@@ -37,9 +38,16 @@ def code(call, *arguments):
 
 
 def test_a_stream_is_read_as_it_was_written():
-    header, addresses = core.read(io.BytesIO(whole()))
-    assert (header, addresses) == (HEADER, PEOPLE)
-    core.judge(header, addresses, KNOWN)
+    header, lists = core.read(io.BytesIO(whole()))
+    assert (header, lists) == (HEADER, LISTS)
+    core.judge(header, lists, KNOWN)
+
+
+def test_aliases_are_read_as_they_were_written():
+    lists = core.Lists(PEOPLE, {"info@example.org": ["alice@example.org"], "a@example.org": PEOPLE})
+    header, body = core.stream(STORE, 17, lists.lines(), "compare")
+    assert core.read(io.BytesIO(whole(header, body))) == (header, lists)
+    assert header.word == "compare"
 
 
 BAD = {
@@ -65,6 +73,13 @@ BAD = {
     "no UTF-8": (sealed(b"\xff@example.org\n"), "line"),
     "a catch-all": (sealed(b"@example.org\n"), "catch-all"),
     "twice the same": (sealed(b"alice@example.org\nalice@example.org\n"), "line"),
+    "a mailbox that is an alias": (sealed(b"alice@example.org\nalice@example.org bob@example.org\n"), "line"),
+    "targets out of order": (sealed(b"a@example.org bob@example.org alice@example.org\n"), "line"),
+    "a target that is none": (sealed(b"a@example.org bob\n"), "line"),
+    "too many targets": (
+        sealed(" ".join(["a@example.org", *(f"t{number:03}@example.org" for number in range(51))]).encode() + b"\n"),
+        "line",
+    ),
     "out of order": (sealed(b"bob@example.org\nalice@example.org\n"), "line"),
 }
 
@@ -105,7 +120,7 @@ def test_what_a_mail_host_collects_a_gateway_reads(addresses, data):
     good = [address for address in addresses if core.is_address(address)]
     collected = core.collected(good, domains)
     header, body = core.stream(STORE, 1, collected)
-    assert core.read(io.BytesIO(whole(header, body))) == (header, collected)
+    assert core.read(io.BytesIO(whole(header, body))) == (header, core.Lists(collected, {}))
     if body:
         octet = data.draw(st.integers(0, len(body) - 1))
         other = body[:octet] + bytes([body[octet] ^ 1]) + body[octet + 1 :]
@@ -125,11 +140,9 @@ def test_an_address_is_pushed_exactly_where_the_model_takes_it(text):
 
 
 def test_each_rail_has_its_neighbour():
-    good = {"header": HEADER, "addresses": PEOPLE, "known": KNOWN}
-
-    def judged(**changed):
+    def judged(header=HEADER, addresses=PEOPLE, known=KNOWN, aliases=()):
         try:
-            core.judge(**{**good, **changed})
+            core.judge(header, core.Lists(addresses, dict(aliases)), known)
         except core.Refused as refused:
             return refused.code
         return ""
@@ -150,10 +163,14 @@ def test_each_rail_has_its_neighbour():
     assert judged(addresses=PEOPLE[1:]) == "postmaster"
     assert judged(addresses=PEOPLE[:2]) == ""
     assert judged(addresses=PEOPLE[:1]) == "shrunk"
-    assert judged(addresses=PEOPLE[:1], header=HEADER._replace(shrink=True)) == ""
-    assert judged(addresses=[], header=HEADER._replace(shrink=True)) == "empty"
+    assert judged(addresses=PEOPLE[:1], header=HEADER._replace(word="shrink")) == ""
+    assert judged(addresses=[], header=HEADER._replace(word="shrink")) == "empty"
     others = [f"a{number}@example.org" for number in range(9)]
     assert judged(addresses=["alice@example.org", *others]) == "shrunk"  # what came does not outweigh what went
+    inside, outside = ("info@example.org", ["alice@example.org"]), ("info@example.org", ["alice@example.com"])
+    assert [judged(aliases=[pair]) for pair in (inside, outside, ("x@example.com", PEOPLE))] == ["", "domain", "domain"]
+    two = KNOWN._replace(aliases=["info@example.org", "sales@example.org"])
+    assert [judged(known=two), judged(known=two, aliases=[inside])] == ["shrunk", ""]
 
 
 ALIASES = {
@@ -172,6 +189,48 @@ def test_an_alias_keeps_the_targets_that_are_known():
         "info@example.org": ["alice@example.org"],
     }
     assert core.ends(ALIASES, {"example.org"}, {"alice@example.org", "bob@example.org"}) == ALIASES
+
+
+def test_whom_a_mail_host_may_know_is_told_to_come_again():
+    aliases = {**ALIASES, "postmaster@example.net": ["alice@example.org"], "team@example.net": ["bob@example.org"]}
+    live = core.ends(aliases, {"example.org", "example.net"}, {"alice@example.org"})
+    table = core.deferred({"example.org": ["alice@example.org"]}, (), aliases, live)
+    assert {key: value[:5] for key, value in table.items()} == {
+        "example.org": "450 4",
+        "alice@example.org": "DUNNO",
+        "info@example.org": "DUNNO",
+        "both@example.org": "DUNNO",
+        "away@example.org": "DUNNO",
+        "gone@example.org": "450 4",
+        "team@example.net": "450 4",  # which ends there
+    }
+    table = core.deferred({}, {"bob@example.org", "info@example.org"}, aliases, live)
+    assert sorted(table) == ["bob@example.org", "gone@example.org", "team@example.net"]
+    assert core.deferred({}, (), aliases, live) == {}
+
+
+def test_aliases_of_a_mail_host_end_in_mailboxes():
+    text = "# old\ninfo: alice, sales\nsales: bob@example.org,\n  Carol\n\n"
+    pairs = core.of_aliases_file(text, "example.org", "f")
+    final = core.resolved(pairs, {"alice@example.org"}, {"example.org"})
+    assert final == {
+        "info@example.org": ["alice@example.org", "bob@example.org", "carol@example.org"],
+        "sales@example.org": ["bob@example.org", "carol@example.org"],
+    }
+    for bad, why in {
+        "info": "source",
+        "info:": "source",
+        "info: |/bin/x": "source",
+        "info: x@example.com": "domain",
+        "a: b\nb: a": "alias",
+        "alice: bob": "alias",
+        "info: :include:/etc/x@example.org": "line",
+        "info: " + ",".join(f"t{number}" for number in range(51)): "alias",
+    }.items():
+        with pytest.raises(core.Refused) as refused:
+            domain = None if why == "source" else "example.org"
+            core.resolved(core.of_aliases_file(bad, domain, "f"), {"alice@example.org"}, {"example.org"})
+        assert (bad, refused.value.code) == (bad, why)
 
 
 def test_sources_are_read_as_their_programs_read_them():

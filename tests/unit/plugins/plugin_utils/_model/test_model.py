@@ -1154,7 +1154,14 @@ def test_the_lab_in_whole():
             "exceptions": {"clients": [], "recipients": []},
         },
         "slow_destinations": [],
-        "recipients": {"shrink": 50, "max_age": 24, "mail_hosts": [], "first_aliases": {}},
+        "recipients": {
+            "shrink": 50,
+            "max_age": 24,
+            "grace": 0,
+            "mail_hosts": [],
+            "first_aliases": {},
+            "first_deferred": {},
+        },
         "recipients_sources": [],
         "recipients_ssh_port": 0,
         "bans": {

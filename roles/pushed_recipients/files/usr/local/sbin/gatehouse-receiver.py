@@ -7,6 +7,7 @@
     accept        as root, by a path unit: check what is in the spool, and put it into place
     refresh       as root, by the run of Ansible: what the inventory says where no push counts, and the aliases
     status        which list each mail host pushed last; the exit code is 1 where one is too old, or there is none yet
+    watch         by a timer: log the lists that are too old, or missing
 
 A table is built aside, asked for all it has, and renamed. Nothing that the ssh user may write is ever a table, and what
 is in the spool is read once, from a file that nobody else can have put there.
@@ -27,18 +28,20 @@ import stat
 import subprocess
 import sys
 import syslog
-import tempfile
 import time
 
 sys.path.insert(0, "/usr/local/lib/gatehouse-recipients")
 
+import _aside
 import _recipients as core
 
 SETTINGS = "/etc/gatehouse/recipients/settings.json"
 STATE = "/var/lib/gatehouse-recipients"  # root's
 SPOOL = "/var/spool/gatehouse-recipients"  # its folders: making and in, where the ssh user writes; answers
 TABLES = "/etc/postfix/recipients"
-ALIASES = "virtual_alias"  # beside the tables of mail hosts, in whose names there is no "_"
+# Beside the tables of mail hosts, whose names have a dot and no "_"
+ALIASES = "virtual_alias"
+DEFERRED = "deferred"
 KIND = "lmdb"  # in which Postfix looks it up
 PATIENCE = 60  # seconds for an answer
 MOST = 16  # pushes in the spool at a time; it may be on the file system of Postfix' queue
@@ -59,7 +62,7 @@ def spool(host, stream):
     if header.host != host:
         raise core.Refused("host", f"the list is that of {header.host}, and came from {host}")
     body = core.read_body(stream, header)
-    core.addresses_of(body, header)
+    core.lists_of(body, header)
     if sum(len(os.listdir(f"{SPOOL}/{place}")) for place in ("in", "making")) >= MOST:
         raise OSError("there are too many pushes in the spool")
     name = f"{host}_{secrets.token_hex(16)}"
@@ -112,6 +115,11 @@ def lines_of(path):
         return []
 
 
+def entries_of(path):
+    """A table's source as {key: value}."""
+    return dict(line.split(" ", 1) for line in (text_of(path) or "").splitlines())
+
+
 def text_of(path):
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -120,24 +128,15 @@ def text_of(path):
         return None
 
 
-def flush(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_table(name, entries):
     """Write a table of {key: value} unless it is there already; whether it was written."""
     path = f"{TABLES}/{name}"
     text = "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
     record = f"{STATE}/{name}.table"
-    built = f"{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()} {identity(path)}"
-    if text_of(path) == text and text_of(record) == built:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    if text_of(path) == text and text_of(record) == f"{digest} {identity(path)}":
         return False
-    aside = tempfile.mkdtemp(dir=TABLES, prefix=".aside.")
-    try:
+    with _aside.folder_aside(path) as aside:
         new = f"{aside}/table"
         with open(new, "w", encoding="utf-8") as file:
             file.write(text)
@@ -151,19 +150,13 @@ def write_table(name, entries):
         )
         if asked.stdout != "".join(f"{key}\t{value}\n" for key, value in sorted(entries.items())):
             raise OSError(f"the new table of {name} does not answer with what it has")
-        for suffix in (f".{KIND}", ""):
-            os.chmod(new + suffix, 0o644)
-            flush(new + suffix)
-        # Without its source the table is not whole: who is killed from here on leaves it to be built again.
+        # Without its record the table is not whole: who is killed from here on leaves it to be built again.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(record)
         for suffix in (f".{KIND}", ""):
-            os.rename(new + suffix, path + suffix)
-        flush(TABLES)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    digest = built.partition(" ")[0]
-    write_state(f"{name}.table", f"{digest} {identity(path)}")
+            os.chmod(new + suffix, 0o644)
+            _aside.go_live(new + suffix, path + suffix)
+    _aside.write(record, f"{digest} {identity(path)}")
     return True
 
 
@@ -176,23 +169,13 @@ def identity(path):
     return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
-def write_state(name, text):
-    handle, new = tempfile.mkstemp(dir=STATE, prefix=".new.")
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(new, f"{STATE}/{name}")
-    flush(STATE)
-
-
 def state_of(host):
     """What was taken last from a mail host; serial 0 before the first push."""
     with contextlib.suppress(FileNotFoundError, ValueError), open(f"{STATE}/{host}.json", encoding="utf-8") as file:
         found = json.load(file)
         if isinstance(found.get("serial"), int):
-            return found
-    return {"serial": 0}
+            return {"aliases": {}, "gone": {}, **found}
+    return {"serial": 0, "aliases": {}, "gone": {}}
 
 
 def settings():
@@ -205,55 +188,91 @@ def alone():
     """One at a time: the run of Ansible and the path unit."""
     with open(f"{STATE}/lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in os.listdir(TABLES):  # of who was killed
-            if name.startswith(".aside."):
-                shutil.rmtree(f"{TABLES}/{name}", ignore_errors=True)
-        for name in os.listdir(STATE):
-            if name.startswith(".new."):
-                os.unlink(f"{STATE}/{name}")
         yield
 
 
-def write_aliases(site, changed=None):
-    """The aliases whose ends are known, with those of `changed`, {mail host: recipients}, in place of its table's; the
-    aliases of which something is missing, and whether the table was written."""
-    recipients, domains = set(), set()
+def derived(site, taken=None):
+    """What follows from all lists: the aliases that have an end, those of which a target is unknown, and the table of
+    whom Postfix tells to come again. `taken`, {mail host: (recipients, state)}, stands for what is there."""
+    recipients, domains, gone, waiting = set(), set(), set(), {}
+    aliases = dict(site["aliases"])  # which no mail host can change
     for host in site["mail_hosts"]:
+        present, state = (taken or {}).get(host["name"]) or (
+            lines_of(f"{TABLES}/{host['name']}"),
+            state_of(host["name"]),
+        )
+        recipients.update(present)
         domains.update(host["domains"])
-        recipients.update((changed or {}).get(host["name"]) or lines_of(f"{TABLES}/{host['name']}"))
-    live = core.ends(site["aliases"], domains, recipients)
-    lost = sorted(alias for alias, targets in site["aliases"].items() if len(live.get(alias, ())) < len(targets))
-    return lost, write_table(ALIASES, {alias: ", ".join(targets) for alias, targets in live.items()})
+        gone.update(still_gone(site, host, state))
+        if host["pushes"] and not state["serial"]:
+            waiting.update({domain: [] for domain in host["domains"]})
+            for address in present:
+                waiting.setdefault(core.domain_of(address), []).append(address)
+        for alias, targets in state["aliases"].items():
+            if core.domain_of(alias) in host["domains"]:
+                aliases.setdefault(alias, targets)
+    live = core.ends(aliases, domains, recipients)
+    lost = sorted(alias for alias, targets in aliases.items() if len(live.get(alias, ())) < len(targets))
+    later = core.deferred(waiting, gone - recipients, aliases, live)
+    return {alias: ", ".join(targets) for alias, targets in live.items()}, lost, later
 
 
-def take(site, host, header, addresses):
-    """Put a list into place that is to be there; the answer. Aliases come first: mail for one whose end goes would be
-    taken and returned, and one whose end comes is early by a moment."""
+def still_gone(site, host, state):
+    """{recipient: since when} of those that were removed within the time of grace."""
+    now = int(time.time())
+    return {
+        address: at
+        for address, at in state["gone"].items()
+        if core.domain_of(address) in host["domains"] and abs(now - at) < site["grace"] * 3600
+    }
+
+
+def take(site, host, header, lists):
+    """Put lists into place that are to be there; the answer.
+
+    Aliases come first: mail for one whose end goes would be taken and returned, and one whose end comes is early by a
+    moment. Who is told to come again before or after is so in between as well.
+    """
     path = f"{TABLES}/{host['name']}"
-    before = lines_of(path)
+    before, state = lines_of(path), state_of(host["name"])
     known = core.Known(
         host["name"],
         host["domains"],
-        state_of(host["name"])["serial"],
+        state["serial"],
         before,
         site["shrink"],
         host["needed"],
         site["delimiter"],
+        state["aliases"],
     )
-    core.judge(header, addresses, known)
-    lost, _written = write_aliases(site, {host["name"]: addresses})
-    write_table(host["name"], dict.fromkeys(addresses, "OK"))
-    write_state(
-        f"{host['name']}.json",
-        json.dumps({"serial": header.serial, "count": len(addresses), "digest": header.digest, "at": int(time.time())}),
-    )
+    core.judge(header, lists, known)
+    present, now = set(lists.recipients), int(time.time())
+    gone = {**dict.fromkeys(set(before) - present, now), **still_gone(site, host, state)} if site["grace"] else {}
+    state = {
+        "serial": header.serial,
+        "count": len(lists.recipients),
+        "digest": header.digest,
+        "at": now,
+        "aliases": lists.aliases,
+        "gone": {address: at for address, at in sorted(gone.items()) if address not in present},
+    }
+    live, lost, later = derived(site, {host["name"]: (lists.recipients, state)})
+    if header.word != "compare":
+        write_table(DEFERRED, {**entries_of(f"{TABLES}/{DEFERRED}"), **later})
+        write_table(ALIASES, live)
+        write_table(host["name"], dict.fromkeys(lists.recipients, "OK"))
+        _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
+        write_table(DEFERRED, later)
     return {
         "accepted": True,
         "serial": header.serial,
-        "count": len(addresses),
+        "count": len(lists.recipients),
         "aliases_without_end": lost[: core.NAMED],
-        "only_in_inventory": sorted(set(host["mailboxes"]) - set(addresses))[: core.NAMED],
-        **core.difference(before, addresses),
+        "only_in_inventory": sorted(set(host["mailboxes"]) - present)[: core.NAMED],
+        **core.difference(before, lists.recipients),
+        "aliases_changed": sorted(
+            alias for alias in {*known.aliases, *lists.aliases} if known.aliases.get(alias) != lists.aliases.get(alias)
+        )[: core.NAMED],
     }
 
 
@@ -282,9 +301,9 @@ def judged(site, folder, name, user):
     try:
         with open_spooled(folder, name, user) as file:
             clear(folder, name)  # before it is read: what is too much for this host is not to come again and again
-            header, addresses = core.read(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file)
-        answer = take(site, host, header, addresses)
-        if answer["added"] or answer["removed"]:
+            header, lists = core.read(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file)
+        answer = take(site, host, header, lists)
+        if header.word != "compare" and (answer["added"] or answer["removed"] or answer["aliases_changed"]):
             less = f"{answer['added']} more and {answer['removed']} less"
             lost = ", ".join(answer["aliases_without_end"]) or "none"
             say(f"{host['name']}: took serial {answer['serial']}, {answer['count']} recipients, {less}")
@@ -299,11 +318,8 @@ def judged(site, folder, name, user):
 
 
 def reply(name, answer):
-    handle, new = tempfile.mkstemp(dir=f"{SPOOL}/answers", prefix=".new.")
-    with open(handle, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o640)  # its folder's group
-        json.dump(answer, file, sort_keys=True)
-    os.rename(new, f"{SPOOL}/answers/{name}")
+    # Readable for its folder's group; nobody reads it before it has its name.
+    _aside.write(f"{SPOOL}/answers/{name}", json.dumps(answer, sort_keys=True))
 
 
 def clear(folder, name):
@@ -349,53 +365,82 @@ def refresh():
             if name.endswith(".json") and name[: -len(".json")] not in pushing:
                 os.unlink(f"{STATE}/{name}")
                 changed = True
-        differing = {}
         for host in site["mail_hosts"]:
             if state_of(host["name"])["serial"]:
                 before = lines_of(f"{TABLES}/{host['name']}")
                 present = {
                     address for address in before if core.domain_of(address) in host["domains"]
                 }  # a domain moved
-                only = sorted(set(host["mailboxes"]) - present)
-                if only:
-                    differing[host["name"]] = only[: core.NAMED]
                 if before:  # what was pushed stays, and is built again where its index is not of this source
                     changed |= write_table(host["name"], dict.fromkeys(present, "OK"))
                     continue
                 os.unlink(f"{STATE}/{host['name']}.json")
             changed |= write_table(host["name"], dict.fromkeys(host["mailboxes"], "OK"))
-        lost, written = write_aliases(site)
-        changed |= written
-        kept = {f"{name}{suffix}" for name in (*names, ALIASES) for suffix in ("", f".{KIND}")}
+        live, lost, later = derived(site)
+        changed |= write_table(ALIASES, live)
+        changed |= write_table(DEFERRED, later)
+        kept = {f"{name}{suffix}" for name in (*names, ALIASES, DEFERRED) for suffix in ("", f".{KIND}")}
         for name in sorted(set(os.listdir(TABLES)) - kept):
             if not name.startswith("."):  # the record of module postmap, which began the table
                 os.unlink(f"{TABLES}/{name}")
                 changed = True
+        differing = differences(site)
     print(json.dumps({"changed": bool(changed), "aliases_without_end": lost, "only_in_inventory": differing}))
     return 0
 
 
-def status():
-    old = False
-    for host in settings()["mail_hosts"]:
-        found = state_of(host["name"])
+def differences(site):
+    """{mail host: the first of the recipients that only the inventory has}"""
+    found = {
+        host["name"]: sorted(set(host["mailboxes"]) - set(lines_of(f"{TABLES}/{host['name']}")))[: core.NAMED]
+        for host in site["mail_hosts"]
+        if state_of(host["name"])["serial"]
+    }
+    return {name: only for name, only in found.items() if only}
+
+
+def ages(site):
+    """[(words about a mail host's list, whether that is an alarm)]"""
+    found = []
+    for host in site["mail_hosts"]:
+        state = state_of(host["name"])
         if not host["pushes"]:
-            print(f"{host['name']}: the inventory's list")
-        elif not found["serial"]:
-            print(f"{host['name']}: no push yet, the inventory's list serves")
-            old = True
+            found.append((f"{host['name']}: the inventory's list", False))
+        elif not state["serial"]:
+            found.append(
+                (f"{host['name']}: no push yet, and whom the inventory does not know is told to come again", True)
+            )
         else:
-            age = int(time.time()) - found["at"]
-            late = age > settings()["max_age"] * 3600
-            words = " (TOO OLD)" if late else ""
-            print(f"{host['name']}: serial {found['serial']}, {found['count']} recipients, {age} s old{words}")
-            old |= late
-    return 1 if old else 0
+            age = int(time.time()) - state["at"]
+            late = abs(age) > site["max_age"] * 3600  # or of a time to come
+            words = f"serial {state['serial']}, {state['count']} recipients, {age} s old"
+            found.append((f"{host['name']}: {words}{' (TOO OLD)' if late else ''}", late))
+    return found
+
+
+def status():
+    site = settings()
+    rows = ages(site)
+    for words, _late in rows:
+        print(words)
+    for name, only in differences(site).items():
+        print(f"{name}: only in the inventory, and refused: {', '.join(only)}")
+    _live, lost, _later = derived(site)
+    if lost:
+        print(f"aliases of which a target is unknown: {', '.join(lost[: core.NAMED])}")
+    return 1 if any(late for _words, late in rows) else 0
+
+
+def watch():
+    for words, late in ages(settings()):
+        if late:
+            say(words)
+    return 0
 
 
 def main(arguments):
     syslog.openlog("gatehouse-recipients", syslog.LOG_PID, syslog.LOG_MAIL)
-    commands = {"accept": accept, "refresh": refresh, "status": status}
+    commands = {"accept": accept, "refresh": refresh, "status": status, "watch": watch}
     if len(arguments) == 2 and arguments[0] == "-c":
         return shell(arguments[1], sys.stdin.buffer)
     if len(arguments) == 1 and arguments[0] in commands:

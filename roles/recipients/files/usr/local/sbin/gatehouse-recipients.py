@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Push this mail host's recipients to the gateways.
 
-push [--accept-shrink]   to every gateway now, once, and print what each answers
+push [--accept-shrink] [--json]   to every gateway now, once, and print what each answers
+compare [--json]         ask every gateway what a push would change, and change nothing
 status                   how old the list of each gateway is; the exit code is 1 where one is too old
 list                     print what would be pushed
 start                    by the units: begin a job for each gateway
@@ -19,11 +20,12 @@ import os
 import pwd
 import subprocess
 import sys
-import tempfile
 import time
+from typing import NamedTuple, Optional
 
 sys.path.insert(0, "/usr/local/lib/gatehouse-recipients")
 
+import _aside
 import _recipients as core
 
 SETTINGS = "/etc/gatehouse/recipients/settings.json"
@@ -41,6 +43,28 @@ class Away(Exception):
     """No answer from a gateway, and why."""
 
 
+class Found(NamedTuple):
+    """What the sources have, or why nothing can be sent."""
+
+    lists: Optional[core.Lists]
+    reason: str = ""
+
+
+class Outcome(NamedTuple):
+    """What came of one attempt at a gateway: its answer, where it took the list; why it did not, or what hindered the
+    push, in words; and whether the next attempt should come soon."""
+
+    answer: Optional[dict]
+    reason: str = ""
+    again: bool = False
+
+    def __str__(self):
+        return self.reason if self.answer is None else json.dumps(self.answer, sort_keys=True)
+
+    def changed(self):
+        return self.answer is not None and any(self.answer.get(key) for key in ("added", "removed", "aliases_changed"))
+
+
 def settings():
     with open(SETTINGS, encoding="utf-8") as file:
         return json.load(file)
@@ -50,13 +74,25 @@ def settings():
 
 
 def collect(site):
-    """All addresses of all sources. Whatever cannot be read is an error: a source that is away must remove nobody."""
-    found = []
+    """All recipients and aliases of all sources. Whatever cannot be read is an error: a source that is away must remove
+    nobody."""
+    found, pairs = [], []
     for source in site["sources"]:
-        found += addresses_of(source["kind"], source["value"], source["domain"] or None)
+        kind, value, domain = source["kind"], source["value"], source["domain"] or None
+        if kind == "aliases_file":
+            pairs += core.of_aliases_file(read(kind, value), domain, f"{kind} {value}")
+        else:
+            found += addresses_of(kind, value, domain)
     addresses = core.collected(found, site["domains"], site["delimiter"])
     core.deliverable(addresses, users())
-    return addresses
+    return core.Lists(addresses, core.resolved(pairs, set(addresses), site["domains"]))
+
+
+def found(site):
+    try:
+        return Found(collect(site))
+    except core.Refused as refused:
+        return Found(None, f"nothing was sent: {refused}")
 
 
 def users():
@@ -68,21 +104,32 @@ def users():
 
 
 def addresses_of(kind, value, domain):
+    if kind == "unix_group":
+        return [f"{name}@{domain}" for name in read(kind, value)]
+    text = read(kind, value)
+    return (core.of_list if kind == "doveadm" else core.TEXTS[kind])(text, domain, where(kind, value))
+
+
+def where(kind, value):
     # A command may have a secret among its words, so neither they nor its error are shown.
-    where = f"{kind} {value[0] if kind == 'command' else value}"
+    return f"{kind} {value[0] if kind == 'command' else value}"
+
+
+def read(kind, value):
+    """The text of a source, and of a group its accounts."""
     try:
         if kind == "unix_group":
-            return [f"{name}@{domain}" for name in members(value)]
+            return members(value)
         if kind == "doveadm":
-            return core.of_list(output(["doveadm", "user", value]), domain, where)
-        text = output(value) if kind == "command" else content(value)
+            return output(["doveadm", "user", value])
+        return output(value) if kind == "command" else content(value)
     except subprocess.CalledProcessError as error:
-        raise core.Refused("source", f"{where} cannot be read: it ends with {error.returncode}") from None
+        reason = f"it ends with {error.returncode}"
     except subprocess.TimeoutExpired:
-        raise core.Refused("source", f"{where} cannot be read: no end within {LONGEST_COMMAND} s") from None
+        reason = f"no end within {LONGEST_COMMAND} s"
     except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise core.Refused("source", f"{where} cannot be read: {error}") from None
-    return core.TEXTS[kind](text, domain, where)
+        reason = str(error)
+    raise core.Refused("source", f"{where(kind, value)} cannot be read: {reason}")
 
 
 def content(path):
@@ -125,17 +172,7 @@ def state_of(gateway):
 
 
 def write_state(gateway, state):
-    handle, new = tempfile.mkstemp(dir=STATE, prefix=".new.")
-    with open(handle, "w", encoding="utf-8") as file:
-        json.dump(state, file, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(new, f"{STATE}/{gateway}.json")
-    handle = os.open(STATE, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _aside.write(f"{STATE}/{gateway}.json", json.dumps(state, sort_keys=True))
 
 
 @contextlib.contextmanager
@@ -149,32 +186,18 @@ def alone(gateway):
 # Pushing
 
 
-def push(site, gateway, shrink=False):
+def push(site, gateway, lists, word):
     """Push once; the gateway's answer. A serial that it does not take is one that this host does not know of: the host
     was rebuilt, or an answer was lost. So it is taken from the answer."""
-    with alone(gateway):
-        for name in os.listdir(STATE):  # of who was killed
-            if name.startswith(".new.") and os.stat(f"{STATE}/{name}").st_mtime < time.time() - LONGEST_PUSH:
-                os.unlink(f"{STATE}/{name}")
-        state = state_of(gateway)
-        try:
-            addresses = collect(site)
-            answer = sent(site, gateway, state["serial"] + 1, addresses, shrink)
-            if answer.get("code") == "serial" and isinstance(answer.get("last"), int):
-                answer = sent(site, gateway, answer["last"] + 1, addresses, shrink)
-        except (Away, core.Refused) as error:
-            write_state(gateway, {**state, "last_error": str(error)})
-            raise
-        if answer["accepted"]:
-            state = {"serial": answer["serial"], "at": int(time.time()), "count": answer["count"], "last_error": ""}
-        else:
-            state = {**state, "last_error": f"refused: {answer.get('reason')}"}
-        write_state(gateway, state)
-        return answer
+    serial = state_of(gateway)["serial"] + 1
+    answer = sent(site, gateway, serial, lists, word)
+    if answer.get("code") == "serial" and isinstance(answer.get("last"), int):
+        answer = sent(site, gateway, answer["last"] + 1, lists, word)
+    return answer
 
 
-def sent(site, gateway, serial, addresses, shrink):
-    header, body = core.stream(site["name"], serial, addresses, shrink)
+def sent(site, gateway, serial, lists, word):
+    header, body = core.stream(site["name"], serial, lists.lines(), word)
     configuration = f"{GATEWAYS}/{gateway}.conf"
     if not os.path.exists(configuration):
         raise Away("its run of site.yml has not come by here")
@@ -200,61 +223,72 @@ def sent(site, gateway, serial, addresses, shrink):
     return answer
 
 
-def tried(site, gateway, shrink=False):
-    """(whether it took the list, whether it should be tried again soon, words)."""
+def tried(site, gateway, sources, word="keep"):
+    """The outcome of a push of what the sources have, which the state keeps."""
     try:
-        answer = push(site, gateway, shrink)
+        with alone(gateway):
+            outcome = attempt(site, gateway, sources, word)
+            if word == "compare":
+                return outcome
+            state = {**state_of(gateway), "last_error": outcome.reason}
+            if outcome.answer:
+                state.update(serial=outcome.answer["serial"], count=outcome.answer["count"], at=int(time.time()))
+            write_state(gateway, state)
+            return outcome
+    except OSError as error:  # a full disk, too
+        return Outcome(None, str(error), again=True)
+
+
+def attempt(site, gateway, sources, word):
+    if sources.lists is None:
+        return Outcome(None, sources.reason)
+    try:
+        answer = push(site, gateway, sources.lists, word)
     except Away as away:
-        return False, True, str(away)
-    except core.Refused as refused:
-        return False, False, f"nothing was sent: {refused}"
-    except OSError as error:
-        return False, True, str(error)
+        return Outcome(None, str(away), again=True)
     if answer["accepted"]:
-        return True, False, json.dumps(answer, sort_keys=True)
-    return False, answer.get("code") in ("late", "trouble", "serial"), f"refused: {answer.get('reason')}"
+        return Outcome(answer)
+    again = answer.get("code") in ("late", "trouble", "serial")
+    return Outcome(None, f"refused: {answer.get('reason')}", again)
 
 
-def push_all(site, shrink):
-    gateways = site["gateways"]
+def push_all(site, word="keep", as_json=False):
+    gateways, sources = site["gateways"], found(site)
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(gateways))) as pool:
-        results = list(pool.map(lambda gateway: tried(site, gateway, shrink), gateways))
-    for gateway, (_done, _again, words) in zip(gateways, results):
-        print(f"{gateway}: {words}")
-    return 0 if all(done for done, _again, _words in results) else 1
-
-
-def listed(site):
-    """What would be pushed; None where nothing would."""
-    try:
-        return collect(site)
-    except core.Refused:
-        return None
+        outcomes = dict(zip(gateways, pool.map(lambda gateway: tried(site, gateway, sources, word), gateways)))
+    if as_json:
+        said = {
+            "changed": any(outcome.changed() for outcome in outcomes.values()),
+            "answers": {gateway: outcome.answer for gateway, outcome in outcomes.items() if outcome.answer},
+            "refused": [
+                f"gateway {gateway}: {outcome.reason}" for gateway, outcome in outcomes.items() if outcome.reason
+            ],
+        }
+        print(json.dumps(said, sort_keys=True))
+    else:
+        for gateway, outcome in outcomes.items():
+            print(f"{gateway}: {outcome}")
+    return 0 if all(outcome.answer for outcome in outcomes.values()) else 1
 
 
 def serve(gateway):
-    """Until the gateway has the list, or refuses it. Each attempt reads the sources anew.
+    """Until the gateway has the list, or refuses it. Each attempt is of what the sources have by then.
 
     At the end they are looked at once more: systemd sees no change while gatehouse-recipients.service runs.
     """
-    said, attempt = "", 0
+    said, attempts, sources = "", 0, found(settings())
     while True:
         site = settings()
         if gateway not in site["gateways"]:  # it left
             return 0
-        before = listed(site)
-        done, again, words = tried(site, gateway)
-        news = not done or '"added": 0,' not in words or '"removed": 0,' not in words
-        if words != said and news:
-            print(f"{gateway}: {words}", flush=True)
-        said = words
-        if again:
-            time.sleep(WAITS[min(attempt, len(WAITS) - 1)])
-            attempt += 1
-            continue
-        attempt = 0
-        time.sleep(SETTLING)
-        if listed(settings()) == before:
+        outcome = tried(site, gateway, sources)
+        if outcome.changed() or outcome.reason not in ("", said):
+            print(f"{gateway}: {outcome}", flush=True)
+        said = outcome.reason
+        time.sleep(WAITS[min(attempts, len(WAITS) - 1)] if outcome.again else SETTLING)
+        attempts = attempts + 1 if outcome.again else 0
+        before, sources = sources, found(settings())
+        if not outcome.again and sources == before:
             return 0
 
 
@@ -299,18 +333,23 @@ def start(site):
     return 0
 
 
+def listed(site):
+    print("\n".join(collect(site).lines()))
+    return 0
+
+
 def main(arguments):
     if len(arguments) == 2 and arguments[0] == "serve":
         return serve(arguments[1])
-    if arguments in (["push"], ["push", "--accept-shrink"]):
-        return push_all(settings(), len(arguments) == 2)
-    if arguments == ["list"]:
-        print("\n".join(collect(settings())))
-        return 0
-    commands = {"status": status, "start": start}
-    if len(arguments) != 1 or arguments[0] not in commands:
+    command, options = (arguments or [""])[0], arguments[1:]
+    allowed = {"push": {"--accept-shrink", "--json"}, "compare": {"--json"}}
+    if command in allowed and allowed[command].issuperset(options):
+        word = "compare" if command == "compare" else "shrink" if "--accept-shrink" in options else "keep"
+        return push_all(settings(), word, "--json" in options)
+    commands = {"list": listed, "status": status, "start": start}
+    if command not in commands or options:
         sys.exit(__doc__)
-    return commands[arguments[0]](settings())
+    return commands[command](settings())
 
 
 if __name__ == "__main__":
