@@ -23,6 +23,7 @@ gateway is only asked what would change, or else "keep".
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import BinaryIO, NamedTuple, Optional
@@ -136,13 +137,14 @@ def stream(host: str, serial: int, lines: Iterable[str], word: str = "keep") -> 
 def collected(addresses: Iterable[str], domains: Collection[str], delimiter: str = "") -> list[str]:
     """What a mail host's sources say, folded as the model does, sorted, and each of them once; Refused for what cannot
     be pushed, as the gateway would refuse it."""
-    found = {fold(address) for address in addresses}
-    for address in sorted(found):
-        _check(address, "the sources")
-        if domain_of(address) not in domains:
-            raise Refused("domain", f"the sources: {_show(address)} is in none of this mail host's domains")
-        _check_mailbox(address, delimiter, "the sources: ")
-    return sorted(found)
+    found = sorted({fold(address) for address in addresses})
+    if not (_are_addresses(found) and _are_mailboxes(found, domains, delimiter)):
+        for address in found:
+            _check(address, "the sources")
+            if domain_of(address) not in domains:
+                raise Refused("domain", f"the sources: {_show(address)} is in none of this mail host's domains")
+            _check_mailbox(address, delimiter, "the sources: ")
+    return found
 
 
 def resolved(
@@ -237,6 +239,8 @@ def lists_of(body: bytes, header: Header) -> Lists:
     lines = body.decode("utf-8", "backslashreplace").split("\n")[:-1]
     found = Lists([], {})
     before = ""
+    if len(lines) == header.count and _are_addresses(lines) and all(map(operator.lt, lines, lines[1:])):
+        return Lists(lines, {})
     for number, line in enumerate(lines, 1):
         words = line.split(" ")
         for address in words:
@@ -259,6 +263,26 @@ def lists_of(body: bytes, header: Header) -> Lists:
     return found
 
 
+def _are_addresses(folded: list[str]) -> bool:
+    """Whether all are addresses as the model has them: many at once, since a domain is looked at once. What is none,
+    the slower way names."""
+    parts = [address.rpartition("@") for address in folded]
+    return (
+        all(map(_NAME.fullmatch, {domain for _local, _at_sign, domain in parts}))
+        and all(_LOCAL_PART.fullmatch(local) for local, _at_sign, _domain in parts)
+        and max(map(len, folded), default=0) <= LONGEST_ADDRESS
+    )
+
+
+def _are_mailboxes(addresses: Iterable[str], domains: Collection[str], delimiter: str) -> bool:
+    parts = [address.rpartition("@") for address in addresses]
+    return (
+        {domain for _local, _at_sign, domain in parts}.issubset(domains)
+        and all(_MAILBOX.fullmatch(local) for local, _at_sign, _domain in parts)
+        and not (delimiter and any(delimiter in local for local, _at_sign, _domain in parts))
+    )
+
+
 def _check(address: str, where: str) -> None:
     if address.startswith("@"):
         raise Refused("catch-all", f"{where}: {_show(address)} is a catch-all")
@@ -275,20 +299,26 @@ def _show(text: str) -> str:
     return ascii(text if len(text) <= 80 else text[:79] + "…")
 
 
+def judge_header(header: Header, host: str, serial: int) -> None:
+    """Refused for a list of another host than it came from, or that is not the next one."""
+    if header.host != host:
+        raise Refused("host", f"the list is that of {header.host}, and came from {host}")
+    if header.serial <= serial:
+        raise Refused("serial", f"serial {header.serial} is not newer than {serial}, the last that was taken")
+    if header.serial > serial + AHEAD:
+        raise Refused("serial", f"serial {header.serial} is more than {AHEAD} ahead of {serial}")
+
+
 def judge(header: Header, lists: Lists, known: Known) -> None:
     """Refused for a push that must not take the place of what is there."""
-    if header.host != known.host:
-        raise Refused("host", f"the list is that of {header.host}, and came from {known.host}")
-    if header.serial <= known.serial:
-        raise Refused("serial", f"serial {header.serial} is not newer than {known.serial}, the last that was taken")
-    if header.serial > known.serial + AHEAD:
-        raise Refused("serial", f"serial {header.serial} is more than {AHEAD} ahead of {known.serial}")
+    judge_header(header, known.host, known.serial)
     if not lists.recipients:
         raise Refused("empty", "the list is empty")
-    for address in lists.recipients:
-        if domain_of(address) not in known.domains:
-            raise Refused("domain", f"{_show(address)} is in no domain of {known.host}")
-        _check_mailbox(address, known.delimiter)
+    if not _are_mailboxes(lists.recipients, known.domains, known.delimiter):
+        for address in lists.recipients:
+            if domain_of(address) not in known.domains:
+                raise Refused("domain", f"{_show(address)} is in no domain of {known.host}")
+            _check_mailbox(address, known.delimiter)
     for alias, targets in lists.aliases.items():
         for address in (alias, *targets):
             if domain_of(address) not in known.domains:

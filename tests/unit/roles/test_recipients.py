@@ -471,7 +471,7 @@ def test_a_push_that_is_too_much_is_not_taken_again(gateway, monkeypatch):
     spooled = gateway.folder / "spool/in" / f"{STORE}_{'a' * 32}"
     spooled.write_bytes(header.line() + body)
     with monkeypatch.context() as patch:
-        patch.setattr(core, "read", too_much)
+        patch.setattr(core, "read_header", too_much)
         with pytest.raises(MemoryError):
             gateway.receiver.accept()
     assert not spooled.exists()
@@ -510,3 +510,25 @@ def test_a_job_ends_with_its_gateway(gateway, sender, monkeypatch):
     assert sender.start(site(gateway.folder)) == 0
     assert begun == ["gatehouse-recipients@mx1.example.org.service"]
     assert [path.name for path in (gateway.folder / "mail-host").glob("*.*")] == ["mx1.example.org.json"]
+
+
+def test_the_same_list_again_is_taken_without_a_second_look(gateway, monkeypatch):
+    people = ["alice@example.org", "bob@example.org"]
+    first = gateway.push(1, people)
+    taken = []
+    real = gateway.receiver.take
+    monkeypatch.setattr(gateway.receiver, "take", lambda *all_of: (taken.append(1), real(*all_of))[1])
+    again = gateway.push(2, people)
+    assert (taken, again["serial"], again["last"]) == ([], 2, 2)
+    assert {**first, "serial": 2, "last": 2, "names_added": [], "names_removed": []} == again
+    assert gateway.push(2, people)["code"] == "serial"
+    gateway.settings["mail_hosts"][0]["needed"] = ["carol@example.org"]
+    gateway.refresh()
+    assert gateway.push(3, people)["code"] == "postmaster"
+    gateway.settings["mail_hosts"][0]["needed"] = []
+    gateway.refresh()
+    assert gateway.push(3, people)["accepted"]
+    (gateway.folder / "tables" / f"{STORE}.lmdb").write_text("x")  # what Postfix reads is not what was built
+    assert gateway.push(4, people)["accepted"]
+    assert (gateway.folder / "tables" / f"{STORE}.lmdb").read_text() == (gateway.folder / "tables" / STORE).read_text()
+    assert len(taken) == 3

@@ -301,7 +301,7 @@ def ages(site):
     for gateway in site["gateways"]:
         state = state_of(gateway)
         age = time.time() - state["at"]
-        old = not state["at"] or age > site["max_age"] * 3600
+        old = not state["at"] or abs(age) > site["max_age"] * 3600  # or of a time to come
         words = (
             f"{state['count']} recipients, serial {state['serial']}, {max(0, int(age))} s old"
             if state["at"]
