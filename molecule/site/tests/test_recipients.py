@@ -14,8 +14,7 @@ import threading
 import time
 
 import pytest
-
-from tests.lab.hosts import ROOT, ansible_environment
+from lab.hosts import ROOT, ansible_environment
 
 pytestmark = pytest.mark.stress  # two runs of site.yml
 
