@@ -61,7 +61,8 @@ def spool(host, stream):
     if header.host != host:
         raise core.Refused("host", f"the list is that of {header.host}, and came from {host}")
     body = core.read_body(stream, header)
-    core.lists_of(body, header)
+    if text_of(f"{SPOOL}/{host}.taken") != header.digest:  # most pushes are of the list that is there
+        core.lists_of(body, header)
     if sum(len(os.listdir(f"{SPOOL}/{place}")) for place in ("in", "making")) >= MOST:
         raise OSError("there are too many pushes in the spool")
     name = f"{host}_{secrets.token_hex(16)}"
@@ -269,6 +270,7 @@ def take(site, host, header, lists):
         write_table(host["name"], dict.fromkeys(lists.recipients, "OK"))
         _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
         write_table(DEFERRED, later)
+        _aside.write(f"{SPOOL}/{host['name']}.taken", header.digest)
     return {
         **state["said"],
         "serial": header.serial,
@@ -387,6 +389,8 @@ def refresh():
         for name in os.listdir(STATE):
             if name.endswith(".json") and name[: -len(".json")] not in pushing:
                 os.unlink(f"{STATE}/{name}")
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{SPOOL}/{name[: -len('.json')]}.taken")
                 changed = True
         for host in site["mail_hosts"]:
             if state_of(host["name"])["serial"]:
