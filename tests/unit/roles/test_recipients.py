@@ -479,7 +479,7 @@ def test_a_push_that_is_too_much_is_not_taken_again(gateway, monkeypatch):
 
 
 def test_the_spool_has_room_for_some_pushes(gateway, monkeypatch):
-    monkeypatch.setattr(gateway.receiver, "answer_to", lambda _name: {"accepted": True})
+    monkeypatch.setattr(gateway.receiver, "answer_to", lambda _name, _patience: {"accepted": True})
     header, body = core.stream(STORE, 1, ["alice@example.org"])
     for _number in range(gateway.receiver.MOST):
         gateway.receiver.spool(STORE, io.BytesIO(header.line() + body))

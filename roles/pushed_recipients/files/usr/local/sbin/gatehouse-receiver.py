@@ -42,7 +42,8 @@ TABLES = "/etc/postfix/recipients"
 ALIASES = "virtual_alias"
 DEFERRED = "deferred"
 KIND = "lmdb"  # in which Postfix looks it up
-PATIENCE = 60  # seconds for an answer
+PATIENCE = 60  # seconds for an answer, and one more for so many lines
+LINES_A_SECOND = 5000
 MOST = 16  # pushes in the spool at a time; it may be on the file system of Postfix' queue
 LONGEST_PUSH = 300  # seconds
 SPOOLED = re.compile(r"([a-z0-9.-]{1,253})_[0-9a-f]{32}")
@@ -77,16 +78,16 @@ def spool(host, stream):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(making)
-    return answer_to(name)
+    return answer_to(name, PATIENCE + header.count // LINES_A_SECOND)
 
 
-def answer_to(name):
-    end = time.monotonic() + PATIENCE
+def answer_to(name, patience):
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         with contextlib.suppress(FileNotFoundError), open(f"{SPOOL}/answers/{name}", encoding="utf-8") as file:
             return json.load(file)
         time.sleep(0.02)
-    return {"accepted": False, "code": "late", "reason": f"no answer within {PATIENCE} s"}
+    return {"accepted": False, "code": "late", "reason": f"no answer within {patience} s"}
 
 
 def shell(host, stream):
