@@ -532,3 +532,42 @@ def test_the_same_list_again_is_taken_without_a_second_look(gateway, monkeypatch
     assert gateway.push(4, people)["accepted"]
     assert (gateway.folder / "tables" / f"{STORE}.lmdb").read_text() == (gateway.folder / "tables" / STORE).read_text()
     assert len(taken) == 3
+
+
+def test_who_was_killed_before_the_end_has_not_taken_the_list(gateway, monkeypatch):
+    """Neither that list nor the one before is then taken for the one that is there."""
+    one, two = (["alice@example.org", name] for name in ("bob@example.org", "carl@example.org"))
+    assert gateway.push(1, one)["accepted"]
+
+    def killed(path, text):
+        if path.endswith(f"{STORE}.json"):
+            raise MemoryError
+        write(path, text)
+
+    write = gateway.receiver._aside.write
+    for number, again in ((2, one), (3, two)):
+        header, body = core.stream(STORE, number, two)
+        (gateway.folder / "spool/in" / f"{STORE}_{'a' * 32}").write_bytes(header.line() + body)
+        with monkeypatch.context() as patch:
+            patch.setattr(gateway.receiver._aside, "write", killed)
+            with pytest.raises(MemoryError):
+                gateway.receiver.accept()
+        assert gateway.table() == two
+        assert gateway.push(number, again)["accepted"]
+        assert gateway.table() == again
+
+
+def test_no_push_brings_back_what_a_newer_one_has_changed(gateway, sender, monkeypatch):
+    pushed = []
+
+    def answer(header, lists):
+        pushed.append(lists.recipients)
+        return {"accepted": True, "serial": header.serial, "count": header.count}
+
+    answering(sender, monkeypatch, answer)
+    here = site(gateway.folder)
+    early = sender.found(here)
+    (gateway.folder / "list").write_text("alice@example.org\n")
+    assert attempt(sender, here).answer
+    assert sender.tried(here, "mx1.example.org", early).answer
+    assert pushed == [["alice@example.org"], ["alice@example.org"]]

@@ -135,7 +135,7 @@ def write_table(name, entries):
     text = "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
     record = f"{STATE}/{name}.table"
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-    if text_of(path) == text and text_of(record) == f"{digest} {identity(path)}":
+    if text_of(path) == text and built(name) == f"{digest} {identity(path)}":
         return False
     with _aside.folder_aside(path) as aside:
         new = f"{aside}/table"
@@ -159,6 +159,11 @@ def write_table(name, entries):
             _aside.go_live(new + suffix, path + suffix)
     _aside.write(record, f"{digest} {identity(path)}")
     return True
+
+
+def built(name):
+    """What write_table wrote of a table, None where it did not come to its end."""
+    return text_of(f"{STATE}/{name}.table")
 
 
 def identity(path):
@@ -269,8 +274,10 @@ def take(site, host, header, lists):
         write_table(DEFERRED, {**entries_of(f"{TABLES}/{DEFERRED}"), **later})
         write_table(ALIASES, live)
         write_table(host["name"], dict.fromkeys(lists.recipients, "OK"))
-        _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
         write_table(DEFERRED, later)
+        # Last: who is killed before has not taken it, and takes it again.
+        state["tables"] = {name: built(name) for name in (DEFERRED, ALIASES, host["name"])}
+        _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
         _aside.write(f"{SPOOL}/{host['name']}.taken", header.digest)
     return {
         **state["said"],
@@ -283,14 +290,14 @@ def take(site, host, header, lists):
 
 
 def repeated(site, host, header):
-    """The answer to a list that is there already, and was judged by the same settings; None for any other. By far most
-    pushes are such ones."""
+    """The answer to a list that is there already, was judged by the same settings, and whose tables nobody wrote since;
+    None for any other. By far most pushes are such ones."""
     state = state_of(host["name"])
     same = (header.digest, settings_digest(site)) == (state.get("digest"), state.get("settings"))
     if not same or state["gone"] or header.word == "compare":
         return None
-    for name in (DEFERRED, ALIASES, host["name"]):
-        if (text_of(f"{STATE}/{name}.table") or "").partition(" ")[2] != identity(f"{TABLES}/{name}"):
+    for name, record in state["tables"].items():
+        if not record or record != built(name) or record.partition(" ")[2] != identity(f"{TABLES}/{name}"):
             return None
     core.judge_header(header, host["name"], state["serial"])
     _aside.write(f"{STATE}/{host['name']}.json", json.dumps({**state, "serial": header.serial, "at": int(time.time())}))

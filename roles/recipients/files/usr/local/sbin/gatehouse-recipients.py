@@ -44,10 +44,14 @@ class Away(Exception):
 
 
 class Found(NamedTuple):
-    """What the sources have, or why nothing can be sent."""
+    """What the sources have, or why nothing can be sent; and the last serial of each gateway before they were read."""
 
     lists: Optional[core.Lists]
-    reason: str = ""
+    reason: str
+    serials: dict
+
+    def is_as(self, other):
+        return (self.lists, self.reason) == (other.lists, other.reason)
 
 
 class Outcome(NamedTuple):
@@ -89,10 +93,11 @@ def collect(site):
 
 
 def found(site):
+    serials = {gateway: state_of(gateway)["serial"] for gateway in site["gateways"]}
     try:
-        return Found(collect(site))
+        return Found(collect(site), "", serials)
     except core.Refused as refused:
-        return Found(None, f"nothing was sent: {refused}")
+        return Found(None, f"nothing was sent: {refused}", serials)
 
 
 def users():
@@ -224,9 +229,12 @@ def sent(site, gateway, serial, lists, word):
 
 
 def tried(site, gateway, sources, word="keep"):
-    """The outcome of a push of what the sources have, which the state keeps."""
+    """The outcome of a push of what the sources have, which the state keeps. Where another push came in between, they
+    are read again, since that one may have had a newer list."""
     try:
         with alone(gateway):
+            if state_of(gateway)["serial"] != sources.serials.get(gateway):
+                sources = found(site)
             outcome = attempt(site, gateway, sources, word)
             if word == "compare":
                 return outcome
@@ -288,7 +296,7 @@ def serve(gateway):
         time.sleep(WAITS[min(attempts, len(WAITS) - 1)] if outcome.again else SETTLING)
         attempts = attempts + 1 if outcome.again else 0
         before, sources = sources, found(settings())
-        if not outcome.again and sources == before:
+        if not outcome.again and sources.is_as(before):
             return 0
 
 
