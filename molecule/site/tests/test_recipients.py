@@ -241,7 +241,7 @@ def stolen(lab, gateway, *names):
 
 
 # What each limit keeps a thief from, seen where it is taken away: (what to do on the gateway, what he then gets)
-KEYS = "/etc/gatehouse/recipients/ssh/authorized_keys"
+KEYS = "/etc/gatehouse/recipients/ssh/.ssh/authorized_keys"
 LIMITS = {
     "restrict": (
         f"sed -i s/^restrict,// {KEYS}",
