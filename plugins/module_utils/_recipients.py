@@ -353,22 +353,26 @@ def ends(
 
 
 def deferred(
-    waiting: Mapping[str, Collection[str]],
+    waiting: Collection[str],
     gone: Collection[str],
     aliases: Mapping[str, Collection[str]],
     live: Collection[str],
+    recipients: Collection[str],
 ) -> dict[str, str]:
     """The access table of recipients that are told to come again, by which nobody whom the mail host has is refused:
 
-    `waiting` are the domains before their mail host's first push, each with the recipients that are known by now;
-    `gone` are recipients that were removed lately. An alias that is not live is one of these where a target of it is.
+    `waiting` are the domains of which their mail host has pushed nothing yet; `gone` are recipients and aliases that
+    were removed lately. An alias is one of these where a target of it is, also where others are known: the mail would
+    be taken without that one.
     """
     table = dict.fromkeys(waiting, LATER)
-    table.update(dict.fromkeys((address for known in waiting.values() for address in known), "DUNNO"))
-    table.update(dict.fromkeys((alias for alias in live if domain_of(alias) in waiting), "DUNNO"))
+    if waiting:
+        table.update(dict.fromkeys((known for known in recipients if domain_of(known) in waiting), "DUNNO"))
+        table.update(dict.fromkeys((alias for alias in live if domain_of(alias) in waiting), "DUNNO"))
     table.update(dict.fromkeys((address for address in gone if address not in live), LATER))
     for alias, targets in aliases.items():
-        if alias not in live and any(domain_of(target) in waiting or target in gone for target in targets):
+        unknown = (target for target in targets if target not in recipients)
+        if any(domain_of(target) in waiting or target in gone for target in unknown):
             table[alias] = LATER
     return table
 

@@ -75,10 +75,8 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
                 "write [internet, vpn] or [vpn]",
             )
     live = _recipients.ends(site["aliases"], site["_domains"], site["mailboxes"]) if push else {}
-    waiting: dict[str, list[str]] = {domain: [] for host in hosts if host["pushes"] for domain in host["domains"]}
-    for mailbox in site["mailboxes"]:
-        if inventory.domain_of(mailbox) in waiting:
-            waiting[inventory.domain_of(mailbox)].append(mailbox)
+    waiting = [domain for host in hosts if host["pushes"] for domain in host["domains"]]
+    known = set(site["mailboxes"])
     return {
         "recipients": {
             "shrink": given.integer("mail_recipients_shrink", 1, 99),
@@ -86,7 +84,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
             "grace": given.integer("mail_recipients_grace", 0, 24 * 30),
             "mail_hosts": hosts if push else [],
             "first_aliases": live,
-            "first_deferred": _recipients.deferred(waiting, (), site["aliases"], live) if push else {},
+            "first_deferred": _recipients.deferred(waiting, (), site["aliases"], live, known) if push else {},
         },
         "_sources": sources,
         "_ssh_ports": {host: _port(given.hosts[host].get(SSH_PORT)) for host in gateways},

@@ -200,7 +200,7 @@ def alone():
 def derived(site, taken=None):
     """What follows from all lists: the aliases that have an end, those of which a target is unknown, and the table of
     whom Postfix tells to come again. `taken`, {mail host: (recipients, state)}, stands for what is there."""
-    recipients, domains, gone, waiting = set(), set(), set(), {}
+    recipients, domains, gone, waiting = set(), set(), set(), set()
     aliases = dict(site["aliases"])  # which no mail host can change
     for host in site["mail_hosts"]:
         present, state = (taken or {}).get(host["name"]) or (
@@ -211,15 +211,13 @@ def derived(site, taken=None):
         domains.update(host["domains"])
         gone.update(still_gone(site, host, state))
         if host["pushes"] and not state["serial"]:
-            waiting.update({domain: [] for domain in host["domains"]})
-            for address in present:
-                waiting.setdefault(core.domain_of(address), []).append(address)
+            waiting.update(host["domains"])
         for alias, targets in state["aliases"].items():
             if core.domain_of(alias) in host["domains"]:
                 aliases.setdefault(alias, targets)
     live = core.ends(aliases, domains, recipients)
     lost = sorted(alias for alias, targets in aliases.items() if len(live.get(alias, ())) < len(targets))
-    later = core.deferred(waiting, gone - recipients, aliases, live)
+    later = core.deferred(waiting, gone - recipients, aliases, live, recipients)
     return {alias: ", ".join(targets) for alias, targets in live.items()}, lost, later
 
 
