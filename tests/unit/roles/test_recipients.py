@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import io
+import itertools
 import json
 import os
 import pwd
+import shutil
+import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -116,7 +121,7 @@ def gateway(tmp_path, monkeypatch):
 
 
 def bytes_of(folder):
-    return {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+    return {path.name: path.read_bytes() for path in (folder / "tables").glob("[a-z]*")}
 
 
 def test_until_the_first_push_the_inventory_serves_and_then_the_pushed_list(gateway):
@@ -198,6 +203,140 @@ def test_aliases_of_a_mail_host_are_beside_those_of_the_inventory(gateway):
     assert gateway.push(2, people)["code"] == "shrunk"
     assert gateway.push(2, people, "shrink")["accepted"]
     assert "team@example.org" not in gateway.table("virtual_alias")
+
+
+class Killed(BaseException):
+    """What no part of the program catches."""
+
+
+def postmap(words, **_more):
+    """As FAKE_POSTMAP, without a process."""
+    path = words[-1].partition(":")[2]
+    if words[1] == "-q":
+        lines = Path(path).read_text().splitlines(keepends=True)
+        return subprocess.CompletedProcess(words, 0, "".join(line.replace(" ", "\t", 1) for line in lines), "")
+    shutil.copyfile(path, f"{path}.lmdb")
+    return subprocess.CompletedProcess(words, 0, "", "")
+
+
+PEOPLE = [f"{name}@example.org" for name in ("alice", "bob", "dora")]
+TEAM = {"team@example.org": PEOPLE[:2], "old@example.org": PEOPLE[:1]}
+PUSHES = {
+    # what changes: (grace, the pushes before as (recipients, aliases), the push that is killed)
+    "the first push": (0, [], (PEOPLE, {})),
+    "one comes": (0, [(PEOPLE[:2], {})], (PEOPLE, {})),
+    "one goes": (0, [(PEOPLE, {})], (PEOPLE[:2], {})),
+    "one goes, with grace": (24, [(PEOPLE, TEAM)], (PEOPLE[:2], TEAM)),
+    "one comes back, with grace": (24, [(PEOPLE, {}), (PEOPLE[:2], {})], (PEOPLE, {})),
+    "aliases change": (0, [(PEOPLE, TEAM)], (PEOPLE, {"team@example.org": PEOPLE[1:]})),
+    "an alias goes, with grace": (24, [(PEOPLE, TEAM)], (PEOPLE, {"team@example.org": PEOPLE})),
+}
+
+
+@pytest.mark.parametrize("grace, before, last", PUSHES.values(), ids=PUSHES)
+def test_a_push_that_was_killed_at_any_write_is_mended_by_the_same_list(tmp_path, monkeypatch, grace, before, last):
+    monkeypatch.setattr(subprocess, "run", postmap)
+
+    def tables_after(number, fatal):
+        """The tables after the push, which is killed at this write and comes again; and whether it was."""
+        gateway = Gateway(tmp_path / str(number), monkeypatch)
+        gateway.settings["grace"] = grace
+        gateway.refresh()
+        here, writes = gateway.settings["mail_hosts"][0], itertools.count(1)
+
+        def push(serial, recipients, aliases):
+            header, body = core.stream(STORE, serial, core.Lists(recipients, aliases).lines())
+            taken = gateway.receiver.repeated(gateway.settings, here, header) or gateway.receiver.take(
+                gateway.settings, here, header, core.lists_of(body, header)
+            )
+            assert taken["accepted"]
+
+        def or_killed(call):
+            def called(*words, **more):
+                if next(writes) == fatal:
+                    raise Killed
+                return call(*words, **more)
+
+            return called
+
+        for serial, lists in enumerate(before, 1):
+            push(serial, *lists)
+        known = {*gateway.table(), *gateway.table("virtual_alias")}
+        killed = False
+        with monkeypatch.context() as patch:
+            patch.setattr(_aside, "go_live", or_killed(_aside.go_live))
+            patch.setattr(subprocess, "run", or_killed(postmap))
+            try:
+                push(8, *last)
+            except Killed:
+                killed = True
+        if not grace:  # who is known before and after is so in between
+            known &= {*last[0], *last[1]}
+        found = {*gateway.table(), *gateway.table("virtual_alias"), *gateway.table("deferred")}
+        assert found >= known
+        push(9, *last)
+        return {path.name: path.read_text() for path in (gateway.folder / "tables").glob("[a-z]*")}, killed
+
+    undisturbed, _killed = tables_after(0, 0)
+    assert "virtual_alias.lmdb" in undisturbed
+    for number in itertools.count(1):
+        found, killed = tables_after(number, number)
+        assert found == undisturbed, f"killed at write {number}"
+        if not killed:
+            break
+    assert number > 3
+
+
+def test_a_domain_that_was_away_for_a_moment_has_its_people_again(gateway):
+    domains, everybody = gateway.settings["mail_hosts"][0]["domains"], [*PEOPLE, "eve@example.com"]
+    domains.append("example.com")
+    gateway.refresh()
+    assert gateway.push(1, everybody)["accepted"]
+    domains.remove("example.com")
+    gateway.refresh()
+    assert (gateway.table(), deferred(gateway)) == (PEOPLE, {})
+    domains.append("example.com")
+    gateway.refresh()
+    assert (gateway.table(), deferred(gateway)) == (PEOPLE, {"example.com": "450 4"})
+    assert gateway.push(2, everybody)["accepted"]
+    assert (gateway.table(), deferred(gateway)) == (everybody, {})
+
+
+def test_a_domain_that_comes_to_a_mail_host_waits_for_its_next_push(gateway, capsys):
+    store, other = gateway.settings["mail_hosts"]
+    other["pushes"] = True
+    gateway.refresh()
+    assert gateway.push(1, PEOPLE)["accepted"]
+    assert gateway.push(1, ["carol@example.net", "eve@example.net"], name=OTHER, key=OTHER)["accepted"]
+    assert (gateway.receiver.status(), deferred(gateway)) == (0, {})
+    store["domains"].append("example.net")
+    store["mailboxes"].append("carol@example.net")
+    other["domains"], other["mailboxes"] = [], []
+    gateway.refresh()
+    assert gateway.table() == [*PEOPLE[:2], "carol@example.net", PEOPLE[2]]
+    assert deferred(gateway) == {"example.net": "450 4", "carol@example.net": "DUNNO"}
+    capsys.readouterr()
+    assert gateway.receiver.status() == 1
+    assert "no push yet of example.net;" in capsys.readouterr().out
+    gateway.refresh()  # a second one says the same
+    assert not json.loads(capsys.readouterr().out)["changed"]
+    assert gateway.push(2, [*PEOPLE, "eve@example.net"])["accepted"]
+    assert (gateway.table(), deferred(gateway)) == ([*PEOPLE, "eve@example.net"], {})
+
+
+def test_only_what_is_root_s_alone_is_locked(gateway, monkeypatch):
+    """Whoever may read a folder can lock it for ever."""
+    locked, real = set(), fcntl.flock
+
+    def flock(handle, how):
+        number = handle if isinstance(handle, int) else handle.fileno()
+        locked.add(os.path.relpath(os.readlink(f"/proc/self/fd/{number}"), gateway.folder))
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert gateway.push(1, PEOPLE)["accepted"]
+    assert locked == {"state", "state/lock", "tables/.aside"}
+    assert stat.S_IMODE((gateway.folder / "tables/.aside").stat().st_mode) == 0o700
 
 
 def test_a_domain_that_moves_leaves_the_pushed_list(gateway):

@@ -41,6 +41,7 @@ TABLES = "/etc/postfix/recipients"
 # Beside the tables of mail hosts, whose names have a dot and no "_"
 ALIASES = "virtual_alias"
 DEFERRED = "deferred"
+ASIDE = ".aside"  # where tables are built
 KIND = "lmdb"  # in which Postfix looks it up
 PATIENCE = 60  # seconds for an answer, and one more for so many lines
 LINES_A_SECOND = 5000
@@ -137,7 +138,9 @@ def write_table(name, entries):
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     if text_of(path) == text and built(name) == f"{digest} {identity(path)}":
         return False
-    with _aside.folder_aside(path) as aside:
+    # In a folder that is root's alone, as folder_aside locks it, and whoever may read a folder can lock it for ever.
+    os.makedirs(f"{TABLES}/{ASIDE}", mode=0o700, exist_ok=True)
+    with _aside.folder_aside(f"{TABLES}/{ASIDE}/{name}") as aside:
         new = f"{aside}/table"
         with open(new, "w", encoding="utf-8") as file:
             file.write(text)
@@ -184,6 +187,17 @@ def state_of(host):
     return {"serial": 0, "aliases": {}, "gone": {}}
 
 
+def keep(host, state):
+    _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
+
+
+def awaited(host, state):
+    """The domains of which the mail host has pushed nothing yet: all of them, or those that came to it since."""
+    if not host["pushes"]:
+        return set()
+    return set(host["domains"]).difference(state.get("domains", host["domains"] if state["serial"] else ()))
+
+
 def settings():
     with open(SETTINGS, encoding="utf-8") as file:
         return json.load(file)
@@ -197,21 +211,20 @@ def alone():
         yield
 
 
-def derived(site, taken=None):
+def derived(site, coming=None):
     """What follows from all lists: the aliases that have an end, those of which a target is unknown, and the table of
-    whom Postfix tells to come again. `taken`, {mail host: (recipients, state)}, stands for what is there."""
+    whom Postfix tells to come again. `coming`, {mail host: (recipients, state)}, stands for what is there."""
     recipients, domains, gone, waiting = set(), set(), set(), set()
     aliases = dict(site["aliases"])  # which no mail host can change
     for host in site["mail_hosts"]:
-        present, state = (taken or {}).get(host["name"]) or (
+        present, state = (coming or {}).get(host["name"]) or (
             lines_of(f"{TABLES}/{host['name']}"),
             state_of(host["name"]),
         )
         recipients.update(present)
         domains.update(host["domains"])
         gone.update(still_gone(site, host, state))
-        if host["pushes"] and not state["serial"]:
-            waiting.update(host["domains"])
+        waiting.update(awaited(host, state))
         for alias, targets in state["aliases"].items():
             if core.domain_of(alias) in host["domains"]:
                 aliases.setdefault(alias, targets)
@@ -222,7 +235,7 @@ def derived(site, taken=None):
 
 
 def still_gone(site, host, state):
-    """{recipient: since when} of those that were removed within the time of grace."""
+    """{recipient or alias: since when} of those that were removed within the time of grace."""
     now = int(time.time())
     return {
         address: at
@@ -231,35 +244,67 @@ def still_gone(site, host, state):
     }
 
 
+def put(lists, live, later):
+    """Write the tables, those of `lists` as {mail host: recipients}; whether one was written.
+
+    Aliases come before recipients: mail for one whose end goes would be taken and returned, and one whose end comes is
+    early by a moment. Who is told to come again before or after is so in between as well.
+    """
+    changed = write_table(DEFERRED, {**entries_of(f"{TABLES}/{DEFERRED}"), **later})
+    changed |= write_table(ALIASES, live)
+    for name, recipients in lists.items():
+        changed |= write_table(name, dict.fromkeys(recipients, "OK"))
+    return changed | write_table(DEFERRED, later)
+
+
+def mark_taken(name, digest):
+    """Not by _aside, which locks the folder: whoever may read it can do so for ever."""
+    new = f"{SPOOL}/{name}.taken.new"
+    with open(new, "w", encoding="utf-8") as file:
+        file.write(digest)
+    _aside.go_live(new, f"{SPOOL}/{name}.taken")
+
+
+def identities(host):
+    """Of the tables that follow from a push."""
+    return {name: identity(f"{TABLES}/{name}") for name in (DEFERRED, ALIASES, host["name"])}
+
+
 def take(site, host, header, lists):
     """Put lists into place that are to be there; the answer.
 
-    Aliases come first: mail for one whose end goes would be taken and returned, and one whose end comes is early by a
-    moment. Who is told to come again before or after is so in between as well.
+    The state is written twice. Before the tables it loses its digest and learns who goes, and after them all it says
+    which tables it stands for. So what was begun and not ended is taken anew when it comes again.
     """
     path = f"{TABLES}/{host['name']}"
-    before, state = lines_of(path), state_of(host["name"])
+    before, last = lines_of(path), state_of(host["name"])
     known = core.Known(
         host["name"],
         host["domains"],
-        state["serial"],
+        last["serial"],
         before,
         site["shrink"],
         host["needed"],
         site["delimiter"],
-        state["aliases"],
+        last["aliases"],
     )
     core.judge(header, lists, known)
     present, now = set(lists.recipients), int(time.time())
-    gone = {**dict.fromkeys(set(before) - present, now), **still_gone(site, host, state)} if site["grace"] else {}
+    going = {*before, *last["aliases"]} - present - set(lists.aliases)
+    gone = {**dict.fromkeys(going, now), **still_gone(site, host, last)} if site["grace"] else {}
     state = {
         "serial": header.serial,
         "count": len(lists.recipients),
         "digest": header.digest,
         "settings": settings_digest(site),
         "at": now,
+        "domains": sorted(host["domains"]),
         "aliases": lists.aliases,
-        "gone": {address: at for address, at in sorted(gone.items()) if address not in present},
+        "gone": {
+            address: at
+            for address, at in sorted(gone.items())
+            if address not in present and address not in lists.aliases
+        },
     }
     live, lost, later = derived(site, {host["name"]: (lists.recipients, state)})
     state["said"] = {
@@ -269,14 +314,10 @@ def take(site, host, header, lists):
         "only_in_inventory": sorted(set(host["mailboxes"]) - present)[: core.NAMED],
     }
     if header.word != "compare":
-        write_table(DEFERRED, {**entries_of(f"{TABLES}/{DEFERRED}"), **later})
-        write_table(ALIASES, live)
-        write_table(host["name"], dict.fromkeys(lists.recipients, "OK"))
-        write_table(DEFERRED, later)
-        # Last: who is killed before has not taken it, and takes it again.
-        state["tables"] = {name: built(name) for name in (DEFERRED, ALIASES, host["name"])}
-        _aside.write(f"{STATE}/{host['name']}.json", json.dumps(state))
-        _aside.write(f"{SPOOL}/{host['name']}.taken", header.digest)
+        keep(host, {**last, "gone": {**last["gone"], **gone}, "digest": None})
+        put({host["name"]: lists.recipients}, live, later)
+        keep(host, {**state, "tables": identities(host)})
+        mark_taken(host["name"], header.digest)
     return {
         **state["said"],
         "serial": header.serial,
@@ -288,17 +329,14 @@ def take(site, host, header, lists):
 
 
 def repeated(site, host, header):
-    """The answer to a list that is there already, was judged by the same settings, and whose tables nobody wrote since;
-    None for any other. By far most pushes are such ones."""
+    """The answer to a list that is there already, in the tables that the state stands for, and was judged by the same
+    settings; None for any other. By far most pushes are such ones."""
     state = state_of(host["name"])
     same = (header.digest, settings_digest(site)) == (state.get("digest"), state.get("settings"))
-    if not same or state["gone"] or header.word == "compare":
+    if not same or state["gone"] or header.word == "compare" or state.get("tables") != identities(host):
         return None
-    for name, record in state["tables"].items():
-        if not record or record.partition(" ")[2] != identity(f"{TABLES}/{name}"):
-            return None
     core.judge_header(header, host["name"], state["serial"])
-    _aside.write(f"{STATE}/{host['name']}.json", json.dumps({**state, "serial": header.serial, "at": int(time.time())}))
+    keep(host, {**state, "serial": header.serial, "at": int(time.time())})
     return {**state["said"], "serial": header.serial, **core.difference((), ()), "aliases_changed": []}
 
 
@@ -349,8 +387,12 @@ def judged(site, folder, name, user):
 
 
 def reply(name, answer):
-    # Readable for its folder's group; nobody reads it before it has its name.
-    _aside.write(f"{SPOOL}/answers/{name}", json.dumps(answer, sort_keys=True))
+    # Readable for its folder's group; nobody reads it before it has its name. Not by _aside, which locks the folder: so
+    # could the ssh user.
+    new = f"{SPOOL}/answers/.{name}"
+    with open(new, "w", encoding="utf-8") as file:
+        json.dump(answer, file, sort_keys=True)
+    os.rename(new, f"{SPOOL}/answers/{name}")
 
 
 def clear(folder, name):
@@ -386,6 +428,26 @@ def accept():
     return 0
 
 
+def current(host):
+    """The recipients of a mail host and its state: in domains of which it has pushed what was pushed, in others those
+    of the inventory. A domain that left it is one of the others, should it come back."""
+    state = state_of(host["name"])
+    pushed = lines_of(f"{TABLES}/{host['name']}") if state["serial"] else []
+    if state["serial"] and not pushed:  # the table was lost
+        os.unlink(f"{STATE}/{host['name']}.json")
+        state = state_of(host["name"])
+    if state["serial"]:
+        domains = sorted(set(state.get("domains", host["domains"])).intersection(host["domains"]))
+        if domains != state.get("domains"):
+            state = {**state, "domains": domains, "digest": None}
+            keep(host, state)
+    others = awaited(host, state) if state["serial"] else set(host["domains"])
+    domains = set(host["domains"]) - others
+    recipients = {address for address in pushed if core.domain_of(address) in domains}
+    recipients.update(address for address in host["mailboxes"] if core.domain_of(address) in others)
+    return recipients, state
+
+
 def refresh():
     with alone():
         site = settings()
@@ -398,20 +460,9 @@ def refresh():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{SPOOL}/{name[: -len('.json')]}.taken")
                 changed = True
-        for host in site["mail_hosts"]:
-            if state_of(host["name"])["serial"]:
-                before = lines_of(f"{TABLES}/{host['name']}")
-                present = {
-                    address for address in before if core.domain_of(address) in host["domains"]
-                }  # a domain moved
-                if before:  # what was pushed stays, and is built again where its index is not of this source
-                    changed |= write_table(host["name"], dict.fromkeys(present, "OK"))
-                    continue
-                os.unlink(f"{STATE}/{host['name']}.json")
-            changed |= write_table(host["name"], dict.fromkeys(host["mailboxes"], "OK"))
-        live, lost, later = derived(site)
-        changed |= write_table(ALIASES, live)
-        changed |= write_table(DEFERRED, later)
+        coming = {host["name"]: current(host) for host in site["mail_hosts"]}
+        live, lost, later = derived(site, coming)
+        changed |= put({name: recipients for name, (recipients, _state) in coming.items()}, live, later)
         kept = {f"{name}{suffix}" for name in (*names, ALIASES, DEFERRED) for suffix in ("", f".{KIND}")}
         for name in sorted(set(os.listdir(TABLES)) - kept):
             if not name.startswith("."):  # the record of module postmap, which began the table
@@ -439,11 +490,12 @@ def ages(site):
         state = state_of(host["name"])
         if not host["pushes"]:
             found.append((f"{host['name']}: the inventory's list", False))
-        elif not state["serial"]:
-            found.append(
-                (f"{host['name']}: no push yet, and whom the inventory does not know is told to come again", True)
-            )
-        else:
+            continue
+        domains = sorted(awaited(host, state))
+        if domains:
+            words = f"no push yet of {', '.join(domains)}; whom the inventory does not know there is told to come again"
+            found.append((f"{host['name']}: {words}", True))
+        if state["serial"]:
             age = int(time.time()) - state["at"]
             late = abs(age) > site["max_age"] * 3600  # or of a time to come
             words = f"serial {state['serial']}, {state['count']} recipients, {age} s old"
