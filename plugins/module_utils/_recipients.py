@@ -34,6 +34,7 @@ LONGEST = 64 << 20  # octets after the header: two million addresses of ordinary
 AHEAD = 1000  # how far a serial may be ahead of the last one
 NAMED = 20  # addresses that an answer names
 MOST_TARGETS = 50  # of an alias
+FEW_ALIASES = 10  # may go at once: one of two that is removed is no accident, and would stop every push
 LATER = "450 4.1.1 not known here yet or any more; try again later"
 _BLOCK = 1 << 16
 
@@ -164,19 +165,26 @@ def resolved(
                 )
         if alias in recipients:
             raise Refused("alias", f"the sources: {_show(alias)} is an alias and a mailbox")
-    final = {alias: sorted(_final(alias, written, ())) for alias in sorted(written)}
+    ends_by_alias: dict[str, set[str]] = {}
+    final = {alias: sorted(_final(alias, written, (), ends_by_alias)) for alias in sorted(written)}
     for alias, ends_of in final.items():
         if len(ends_of) > MOST_TARGETS:
             raise Refused("alias", f"the sources: alias {_show(alias)} has more than {MOST_TARGETS} targets")
     return final
 
 
-def _final(alias: str, written: Mapping[str, Collection[str]], way: tuple[str, ...]) -> set[str]:
+def _final(
+    alias: str, written: Mapping[str, Collection[str]], way: tuple[str, ...], known: dict[str, set[str]]
+) -> set[str]:
+    """The ends of an alias, which `known` keeps: aliases that name the same others are not followed twice."""
+    if alias in known:
+        return known[alias]
     if alias in way or len(way) > MOST_TARGETS:
         raise Refused("alias", f"the sources: alias {_show(alias)} leads to itself, or through too many others")
     found: set[str] = set()
     for target in written[alias]:
-        found |= _final(target, written, (*way, alias)) if target in written else {target}
+        found |= _final(target, written, (*way, alias), known) if target in written else {target}
+    known[alias] = found
     return found
 
 
@@ -328,14 +336,17 @@ def judge(header: Header, lists: Lists, known: Known) -> None:
     if missing:
         raise Refused("postmaster", f"{missing[0]} is missing, to whom the postmaster's mail goes")
     if header.word != "shrink":
-        _check_loss("addresses", set(known.addresses), present, known.percent)
-        _check_loss("aliases", set(known.aliases), set(lists.aliases), known.percent)
+        _check_loss("addresses", set(known.addresses), present, known.percent, 0)
+        _check_loss("aliases", set(known.aliases), set(lists.aliases), known.percent, FEW_ALIASES)
 
 
-def _check_loss(what: str, before: set[str], after: set[str], percent: int) -> None:
+def _check_loss(what: str, before: set[str], after: set[str], percent: int, few: int) -> None:
     gone = len(before - after)
-    if gone * 100 > len(before) * percent:
-        raise Refused("shrunk", f"the list lost {gone} of {len(before)} {what}")
+    if gone > few and gone * 100 > len(before) * percent:
+        raise Refused(
+            "shrunk",
+            f"the list lost {gone} of {len(before)} {what}; if meant: gatehouse-recipients push --accept-shrink",
+        )
 
 
 def ends(

@@ -169,8 +169,12 @@ def test_each_rail_has_its_neighbour():
     assert judged(addresses=["alice@example.org", *others]) == "shrunk"  # what came does not outweigh what went
     inside, outside = ("info@example.org", ["alice@example.org"]), ("info@example.org", ["alice@example.com"])
     assert [judged(aliases=[pair]) for pair in (inside, outside, ("x@example.com", PEOPLE))] == ["", "domain", "domain"]
-    two = KNOWN._replace(aliases=["info@example.org", "sales@example.org"])
-    assert [judged(known=two), judged(known=two, aliases=[inside])] == ["shrunk", ""]
+    for number, why in ((1, ""), (10, ""), (11, "shrunk")):
+        many = [f"a{alias}@example.org" for alias in range(number)]
+        assert judged(known=KNOWN._replace(aliases=many)) == why
+        assert judged(known=KNOWN._replace(aliases=[*many, "info@example.org"]), aliases=[inside]) == why
+    half = KNOWN._replace(aliases=[f"a{alias}@example.org" for alias in range(22)])
+    assert judged(known=half, aliases=[(f"a{alias}@example.org", PEOPLE) for alias in range(11)]) == ""
 
 
 ALIASES = {
@@ -218,6 +222,12 @@ def test_aliases_of_a_mail_host_end_in_mailboxes():
         "info@example.org": ["alice@example.org", "bob@example.org", "carol@example.org"],
         "sales@example.org": ["bob@example.org", "carol@example.org"],
     }
+    pairs = [
+        (f"a{level}{side}@example.org", [f"a{level + 1}{x}@example.org" for x in "ab"])
+        for level in range(40)
+        for side in "ab"
+    ]
+    assert core.resolved(pairs, (), {"example.org"})["a0a@example.org"] == ["a40a@example.org", "a40b@example.org"]
     for bad, why in {
         "info": "source",
         "info:": "source",
