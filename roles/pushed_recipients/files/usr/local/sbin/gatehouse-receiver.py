@@ -45,7 +45,7 @@ ASIDE = ".aside"  # where tables are built
 KIND = "lmdb"  # in which Postfix looks it up
 PATIENCE = 60  # seconds for an answer, and one more for so many lines
 LINES_A_SECOND = 5000
-MOST = 16  # pushes in the spool at a time; it may be on the file system of Postfix' queue
+MOST = 16  # pushes of a mail host in the spool at a time; it may be on the file system of Postfix' queue
 LONGEST_PUSH = 300  # seconds
 SPOOLED = re.compile(r"([a-z0-9.-]{1,253})_[0-9a-f]{32}")
 
@@ -65,7 +65,7 @@ def spool(host, stream):
     body = core.read_body(stream, header)
     if text_of(f"{SPOOL}/{host}.taken") != header.digest:  # most pushes are of the list that is there
         core.lists_of(body, header)
-    if sum(len(os.listdir(f"{SPOOL}/{place}")) for place in ("in", "making")) >= MOST:
+    if spooled(host) >= MOST:
         raise OSError("there are too many pushes in the spool")
     name = f"{host}_{secrets.token_hex(16)}"
     making = f"{SPOOL}/making/{name}"
@@ -80,6 +80,18 @@ def spool(host, stream):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(making)
     return answer_to(name, PATIENCE + header.count // LINES_A_SECOND)
+
+
+def spooled(host):
+    """How many pushes of a mail host wait, or are being written. One that was killed is neither."""
+    begun = time.time() - LONGEST_PUSH
+    found = 0
+    for place, oldest in (("in", 0), ("making", begun)):
+        for entry in os.scandir(f"{SPOOL}/{place}"):
+            with contextlib.suppress(FileNotFoundError):
+                own = entry.name.rpartition("_")[0] == host
+                found += own and entry.stat(follow_symlinks=False).st_mtime >= oldest
+    return found
 
 
 def answer_to(name, patience):
@@ -423,7 +435,11 @@ def accept():
         for place in ("answers", "making"):
             for entry in os.scandir(f"{SPOOL}/{place}"):
                 with contextlib.suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < old:
+                    if entry.stat(follow_symlinks=False).st_mtime >= old:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
                         os.unlink(entry.path)
     return 0
 
