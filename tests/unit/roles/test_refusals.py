@@ -84,17 +84,56 @@ def test_a_table_that_loses_more_than_half_is_named(wanted, added, removed, word
 def test_a_list_that_is_pushed_no_longer_is_compared_with_the_inventory():
     def compared(*hosts):
         found = {"files": [{"path": f"/etc/postfix/recipients/{name}.example.org"} for name in ("store", "other")]}
-        given = {"postfix_pushed_recipients": hosts, "postfix_relay_recipients": ["alice@example.org"]}
+        given = {
+            "postfix_pushed_recipients": hosts,
+            "postfix_relay_recipients": ["alice@example.org"],
+            "postfix_virtual_alias_maps": {"info@example.org": ["alice@example.org", "bob@example.org"]},
+        }
         return evaluate("postfix", "__postfix_no_longer_pushed", __postfix_pushed_lists=found, **given)
 
     rows = {
         name: {"path": f"/etc/postfix/recipients/{name}.example.org", "entries": {"alice@example.org": "OK"}}
         for name in ("store", "other")
     }
-    assert compared() == [rows["other"], rows["store"]]
+    aliases = {
+        "path": "/etc/postfix/recipients/virtual_alias",
+        "entries": {"info@example.org": "alice@example.org, bob@example.org"},
+    }
+    assert compared() == [rows["other"], rows["store"], aliases]
     pushing = {"name": "store.example.org", "pushes": True}
-    assert compared(pushing, {"name": "other.example.org", "pushes": False}) == [rows["other"]]
+    assert compared(pushing, {"name": "other.example.org", "pushes": False}) == [rows["other"], aliases]
     assert compared(pushing, {"name": "other.example.org", "pushes": True}) == []
+
+
+def test_whom_mail_hosts_may_know_waits_only_where_no_push_was_taken():
+    def first(*there):
+        found = {"files": [{"path": f"/etc/postfix/recipients/{name}.lmdb"} for name in there]}
+        later = {"example.org": "450 4.1.1 later"}
+        return evaluate(
+            "postfix", "__postfix_first_deferred", __postfix_pushed_found=found, postfix_pushed_deferred=later
+        )
+
+    assert first() == first("store.example.org") == {"example.org": "450 4.1.1 later"}
+    assert first("store.example.org", "virtual_alias") == {}
+
+
+def test_a_mail_host_pushes_where_the_gateway_is_told_something_new():
+    def pushing(*written):
+        results = [
+            {"changed": False, "item": {"name": "a"}},
+            {"changed": True, "item": {"name": "b"}},
+            {"changed": False, "unreachable": True, "item": {"name": "c"}},
+        ]
+        found = evaluate(
+            "pushed_recipients",
+            "__pushed_recipients_to_push",
+            __pushed_recipients_told={"results": results},
+            __pushed_recipients_written={"files": list(written)},
+        )
+        return [result["item"]["name"] for result in found]
+
+    assert pushing("/usr/local/sbin/gatehouse-receiver") == ["b"]
+    assert pushing("/etc/gatehouse/recipients/settings.json") == ["a", "b"]
 
 
 PUBLIC = {
