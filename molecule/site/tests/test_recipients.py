@@ -457,6 +457,12 @@ def test_a_gateway_logs_a_list_that_is_old(lab, gateway, wait):
         assert gateway.run("gatehouse-receiver", "status", check=False).returncode == 0
         gateway.out("python3", "-c", older)
         assert gateway.run("gatehouse-receiver", "status", check=False).returncode == 1
+        timer = "gatehouse-receiver-watch.timer"
+        assert gateway.out("systemctl", "is-enabled", timer).strip() == "enabled"
+        assert gateway.out("systemctl", "is-active", timer).strip() == "active"
+        assert "OnUnitActiveUSec=1h" in gateway.out("systemctl", "show", "-p", "TimersMonotonic", timer)
+        following = gateway.out("systemctl", "show", "-p", "NextElapseUSecMonotonic", "--value", timer).strip()
+        assert following not in ("", "0", "infinity")
         gateway.out("systemctl", "start", "gatehouse-receiver-watch.service")
         wait(lambda: re.search(r"store\.example\.org: serial .* \(TOO OLD\)", gateway.mail_log()), 10, "the alarm")
         lab.store.out("gatehouse-recipients", "push")
@@ -559,7 +565,7 @@ def test_two_mail_hosts_cannot_touch_what_is_the_other_s(lab, gateway):
 
 KILLED = {
     "receiver": "until pid=$(systemctl show -p MainPID --value gatehouse-receiver.service); [ $pid != 0 ]; do :; done;"
-    " sleep {moment}; kill -9 $pid",
+    " sleep {moment}; kill -9 $pid && echo hit",
     "pusher": "timeout --signal=KILL {moment} gatehouse-recipients push",
 }
 
@@ -573,7 +579,7 @@ def test_who_is_killed_leaves_a_table_that_is_whole(lab, gateway, who):
     with by_hand(lab):
         people(lab, *many)
         lab.store.out("gatehouse-recipients", "push")
-        met = set()
+        met, hits = set(), 0
         for moment in range(20):
             old, some = keys(gateway), next(lists)
             new = sorted(["alice@example.org", "bob@example.org", *some])
@@ -583,7 +589,7 @@ def test_who_is_killed_leaves_a_table_that_is_whole(lab, gateway, who):
                 with concurrent.futures.ThreadPoolExecutor() as pool:
                     killed = pool.submit(gateway.run, "timeout", "20", "sh", "-c", killing, check=False)
                     lab.store.run("timeout", "4", "gatehouse-recipients", "push", check=False)
-                    killed.result()
+                    hits += "hit" in killed.result().stdout
             else:
                 lab.store.run("sh", "-c", killing, check=False)
             found = keys(gateway)
@@ -592,6 +598,7 @@ def test_who_is_killed_leaves_a_table_that_is_whole(lab, gateway, who):
             lab.store.run("gatehouse-recipients", "push", check=False)
             assert keys(gateway) == new
         assert met == {"old", "new"}
+        assert hits or who == "pusher", "no receiver was there any more when it was to be killed"
         people(lab)
         lab.store.out("gatehouse-recipients", "push", "--accept-shrink")
 
