@@ -680,6 +680,9 @@ def test_the_same_list_again_is_taken_without_a_second_look(gateway, monkeypatch
     assert (taken, again["serial"], again["last"]) == ([], 2, 2)
     assert {**first, "serial": 2, "last": 2, "names_added": [], "names_removed": []} == again
     assert gateway.push(2, people)["code"] == "serial"
+    header, body = core.stream(STORE, 3, people)
+    with pytest.raises(core.Refused, match="its header says 3"):
+        gateway.receiver.spool(STORE, io.BytesIO(header._replace(count=3).line() + body))
     gateway.settings["mail_hosts"][0]["needed"] = ["carol@example.org"]
     gateway.refresh()
     assert gateway.push(3, people)["code"] == "postmaster"

@@ -63,7 +63,8 @@ def spool(host, stream):
     if header.host != host:
         raise core.Refused("host", f"the list is that of {header.host}, and came from {host}")
     body = core.read_body(stream, header)
-    if text_of(f"{SPOOL}/{host}.taken") != header.digest:  # most pushes are of the list that is there
+    # Most pushes are of the list that is there.
+    if text_of(f"{SPOOL}/{host}.taken") != f"{header.digest} {header.count}":
         core.lists_of(body, header)
     if spooled(host) >= MOST:
         raise OSError("there are too many pushes in the spool")
@@ -269,11 +270,11 @@ def put(lists, live, later):
     return changed | write_table(DEFERRED, later)
 
 
-def mark_taken(name, digest):
-    """Not by _aside, which locks the folder: whoever may read it can do so for ever."""
+def mark_taken(name, text):
+    """Say which list is there. Not by _aside, which locks the folder: whoever may read it can do so for ever."""
     new = f"{SPOOL}/{name}.taken.new"
     with open(new, "w", encoding="utf-8") as file:
-        file.write(digest)
+        file.write(text)
     _aside.go_live(new, f"{SPOOL}/{name}.taken")
 
 
@@ -307,6 +308,7 @@ def take(site, host, header, lists):
     state = {
         "serial": header.serial,
         "count": len(lists.recipients),
+        "lines": header.count,
         "digest": header.digest,
         "settings": settings_digest(site),
         "at": now,
@@ -329,7 +331,7 @@ def take(site, host, header, lists):
         keep(host, {**last, "gone": {**last["gone"], **gone}, "digest": None})
         put({host["name"]: lists.recipients}, live, later)
         keep(host, {**state, "tables": identities(host)})
-        mark_taken(host["name"], header.digest)
+        mark_taken(host["name"], f"{header.digest} {header.count}")
     return {
         **state["said"],
         "serial": header.serial,
@@ -344,7 +346,8 @@ def repeated(site, host, header):
     """The answer to a list that is there already, in the tables that the state stands for, and was judged by the same
     settings; None for any other. By far most pushes are such ones."""
     state = state_of(host["name"])
-    same = (header.digest, settings_digest(site)) == (state.get("digest"), state.get("settings"))
+    known = tuple(map(state.get, ("digest", "lines", "settings")))
+    same = (header.digest, header.count, settings_digest(site)) == known
     if not same or state["gone"] or header.word == "compare" or state.get("tables") != identities(host):
         return None
     core.judge_header(header, host["name"], state["serial"])
