@@ -12,6 +12,7 @@ import io
 import json
 import os
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,19 @@ class Host:
     def python(self, script: Path, order: dict[str, Any]) -> Any:
         """Run a script on the host: its standard input is the order, its output is JSON."""
         return json.loads(self.run("python3", "-c", script.read_text(), given=json.dumps(order).encode()).stdout)
+
+    def playbook(self, playbook: Path, **variables: str) -> None:
+        """Run a playbook for the host, with a private CA that is gone when it has ended."""
+        with tempfile.TemporaryDirectory() as ca:
+            order = json.dumps({"certificate_ca_directory": ca, **variables})
+            command = ["ansible-playbook", "-i", f"{self.container},", "-c", "containers.podman.podman", "-e", order]
+            result = subprocess.run(
+                [*command, playbook],
+                env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        if result.returncode:
+            raise RuntimeError((result.stdout + result.stderr)[-4000:])
 
     def install_modules(self) -> None:
         """Put this collection's modules, and what of Ansible they need, into /root/modules.zip.

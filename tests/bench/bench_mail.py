@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 import measure
@@ -61,18 +59,6 @@ MEMORY = 256  # MB
 JUDGE = 1.15  # times the full chain with opendmarc, in seconds
 
 
-def set_up(host: throwaway.Host) -> None:
-    with tempfile.TemporaryDirectory() as ca:
-        command = ["ansible-playbook", "-i", f"{host.container},", "-c", "containers.podman.podman"]
-        result = subprocess.run(
-            [*command, "-e", f"certificate_ca_directory={ca}", BENCH / "gateway.yml"],
-            env={**os.environ, "ANSIBLE_CONFIG": str(throwaway.ROOT / "ansible.cfg")},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    if result.returncode:
-        raise RuntimeError((result.stdout + result.stderr)[-4000:])
-
-
 def memory(host: throwaway.Host) -> int:
     """Octets that our units have on the host, each process with its share (PSS of proc(5), smaps_rollup)."""
     namespace = os.readlink(f"/proc/{host.pid}/ns/pid")
@@ -89,7 +75,7 @@ def memory(host: throwaway.Host) -> int:
 
 def main() -> str | int:
     with throwaway.host(*PACKAGES) as host:
-        set_up(host)
+        host.playbook(BENCH / "gateway.yml")
         loads = host.python(BENCH / "mail_load.py", ORDER)
         octets = memory(host)
     for load, taken in zip(ORDER["loads"], loads):

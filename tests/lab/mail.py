@@ -8,6 +8,7 @@ import email
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
 import pytest
@@ -67,6 +68,42 @@ def submit(lab: Lab, vault: dict[str, Any]) -> Callable[..., list[tuple[int, str
 
 
 @pytest.fixture(scope="session")
+def send(lab: Lab) -> Callable[..., list[tuple[int, str]]]:
+    """send(texts, login=, password=, sender=, recipient=, port=, store=): [code, text] for each of these messages, that
+    a person gives to a mail host."""
+
+    def give(
+        texts: list[str], login: str = LOGIN, password: str = "", sender: str = "", recipient: str = RECEIVER,
+        port: int = 587, store: Host = lab.store,
+    ):  # fmt: skip
+        packed = [
+            {"sender": sender or login, "recipient": recipient, "content": base64.b64encode(octets(text)).decode()}
+            for text in texts
+        ]
+        order = {"host": store.name, "address": store.mail_vpn_address, "port": port, "messages": packed}
+        order |= {"ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "login": login}
+        return lab.client.python("submit.py", {**order, "password": password or store.lab_passwords[login]})
+
+    return give
+
+
+# Where a mailbox's login is asked for.
+DOORS = [465, 587, 993, 995, 4190]
+
+
+@pytest.fixture(scope="session")
+def doors(lab: Lab) -> Callable[..., list[int]]:
+    """doors(login, password, host=, ports=): those of a host's ports, of the mail host's by default, that take it."""
+    ca = lab.store.out("cat", "/etc/pki/gatehouse/ca.crt")
+
+    def ask(login: str, password: str, host: Host = lab.store, ports: list[int] = DOORS) -> list[int]:
+        order = {"host": host.name, "address": host.mail_vpn_address, "ca": ca, "ports": ports}
+        return lab.client.python("log_in.py", {**order, "user": login, "password": password})
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def received(lab: Lab) -> Callable[[list[str]], dict[str, bytes]]:
     """received(marks): {mark: the message as it came} from the receiver's mailbox, waited for."""
 
@@ -102,6 +139,64 @@ def results() -> Callable[[str | bytes, Host], str]:
         return " ".join(" ".join(ours).split())
 
     return read
+
+
+# SMTP smuggling: ends of data that are none. Python's "\udc85" goes out as the octet 0x85.
+ENDINGS = [
+    "\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\n.\r", "\r\n.\r", "\r.\r\n", "\r.\n", "\n\n.\n\n", "\r\r.\r\r",
+    "\n\r.\n\r", "\n\r.\r\n", "\r\n.\n\r\n", "\r\n.\r\r\n", "\n.\r\r\n", "\n\n.\r\r", "\r\r\n.\r\r\n",
+    "\r\n\0.\r\n", "\r\n.\0\r\n", "\r\n.\r\0\n", "\0\n.\0\n", "\r\n . \r\n", "\r\n. \r\n", "\r\n.\t\r\n",
+    "\r\n..\r\n", "\r\n...\r\n", "\r\n..\n", "\r\n.\x1a\r\n", "\r\n.\v\r\n", "\f.\f", "\v.\v", "\r\n\f.\r\n",
+    "\udc85.\udc85", "\u2028.\u2028", "\u2029.\u2029", "\r\n\uff0e\r\n", "\r\n\u200b.\r\n", "\r\n\b.\r\n",
+    "\r\n.\udca0\r\n", "\r\n=2E\r\n",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def as_one(lab: Lab, verifies: Callable[..., bool]) -> Callable[[Callable[[list[Any]], list[str]]], list[str]]:
+    """as_one(hold): what hold(lines) sends after a login, with each of ENDINGS in its middle, leaves as one message, as
+    it was sent, or is refused; the endings with which it left."""
+    envelope = [f"MAIL FROM:<{LOGIN}>", f"RCPT TO:<{RECEIVER}>", "DATA"]
+
+    def header(mark: str) -> str:
+        return f"From: {LOGIN}\r\nTo: {RECEIVER}\r\nDate: {DATE}\r\nSubject: one\r\nMessage-ID: {mark}\r\n\r\n"
+
+    def as_sent(body: str) -> list[bytes]:
+        """Its lines without the dot that SMTP puts before a dot. A line that is a dot alone, which is no end of data
+        for a bare LF beside it, is one that Postfix passes over (smtpd_forbid_bare_newline = normalize)."""
+        lines = octets(body).replace(b"\r\n", b"\n").split(b"\n")
+        return [line[1:] if line[:1] == b"." else line for line in lines if line != b"."]
+
+    def outside(marks: list[str]) -> dict[str, bytes]:
+        order = {"folder": "/home/world/Maildir", "marks": marks}
+        return {mark: base64.b64decode(text) for mark, text in lab.internet.python("maildir.py", order).items()}
+
+    def check(hold: Callable[[list[Any]], list[str]]) -> list[str]:
+        def offer(ending: str) -> tuple[str, str, str, list[str]]:
+            first, second = Mail.new_id(), Mail.new_id()
+            body = f"one{ending}" + "\r\n".join([*envelope, f"{header(second)}two", ""])
+            return first, second, body, hold([*envelope, {"raw": f"{header(first)}{body}.\r\n"}, "NOOP"])
+
+        last = Mail.new_id()
+        with ThreadPoolExecutor(6) as pool:
+            offered = dict(zip(ENDINGS, pool.map(offer, ENDINGS), strict=True))
+        assert hold([*envelope, f"{header(last)}three\r\n."])[3].startswith("250 ")
+        assert {replies[2][:3] for *_rest, replies in offered.values()} == {"354"}
+        assert {replies[3][:1] for *_rest, replies in offered.values()} <= {"2", "5"}
+        taken = {ending: (first, second, body) for ending, (first, second, body, replies) in offered.items()
+                 if replies[3].startswith("250 ")}  # fmt: skip
+        wanted = [last, *(first for first, _second, _body in taken.values())]
+        wait_for(lambda: len(outside(wanted)) == len(wanted), 90, f"{len(wanted)} messages outside")
+        found = outside([mark for first, second, *_rest in offered.values() for mark in (first, second)])
+        for ending, (first, second, body) in taken.items():
+            message = found.pop(first)
+            assert found.pop(second) == message, ending  # within the first one, and nowhere else
+            assert message.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n").split(b"\n") == as_sent(body), ending
+            assert verifies(message), ending
+        assert found == {}
+        return list(taken)
+
+    return check
 
 
 # What a stranger may do in a minute, lifted for tests that do much.

@@ -100,3 +100,11 @@ def test_who_verifies_the_private_ca_sends_all_the_same(mail, message, gateway, 
     ((code, _text),) = submit(gateway, [message(mark, ["From: alice@example.org"])])
     assert code == 250
     assert mark.encode() in received([mark])[mark]
+
+
+def test_the_mail_host_sends_all_the_same(lab, mail, message, send, received, brought):
+    """By each of the gateways, which it believes by the private CA alone."""
+    marks = [mail.new_id() for _number in range(20)]
+    assert {code for code, _text in send([message(mark, ["From: alice@example.org"]) for mark in marks])} == {250}
+    hops = b"".join(received(marks).values()).decode()
+    assert [gateway.name for gateway in lab.gateways if f"from {gateway.name} " not in hops] == []

@@ -1,6 +1,7 @@
 """Inbound mail, from a stranger's point of view: who gets a 250, who does not, and where the mail is then."""
 
 import pytest
+from lab.mail import ENDINGS
 
 FAMILIES = ("mail_ipv4", "mail_ipv6")
 HELLO = ("EHLO internet.sender.example", "MAIL FROM:<carol@sender.example>")
@@ -81,15 +82,6 @@ def test_sender_checks_bind_strangers_and_not_the_vpn(lab, smtp, gateway):
     good_helo = ("HELO internet.sender.example", *lines[1:])
     assert smtp(gateway.mail_ipv4, *good_helo)[3].startswith("450 4.1.8 ")
     assert smtp(gateway.mail_vpn_address, *good_helo, client=lab.client)[3].startswith("250 ")
-
-
-# SMTP smuggling: ends of data that are none. Python's "\udc85" goes out as the octet 0x85.
-ENDINGS = [
-    "\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\n.\r", "\r\n.\r", "\r.\r\n", "\r.\n", "\n\n.\n\n", "\r\r.\r\r",
-    "\n\r.\n\r", "\n\r.\r\n", "\r\n.\n\r\n", "\r\n.\r\r\n", "\n.\r\r\n", "\r\n\0.\r\n", "\r\n.\0\r\n", "\r\n.\r\0\n",
-    "\r\n . \r\n", "\r\n. \r\n", "\r\n.\t\r\n", "\r\n..\r\n", "\r\n.\x1a\r\n", "\r\n.\v\r\n", "\f.\f", "\v.\v",
-    "\udc85.\udc85", "\u2028.\u2028", "\u2029.\u2029", "\r\n\uff0e\r\n", "\r\n\u200b.\r\n", "\r\n\b.\r\n",
-]  # fmt: skip
 
 
 def test_end_of_data_that_is_none_makes_no_second_message(mail, smtp, gateway, header):

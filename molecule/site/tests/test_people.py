@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import base64
 import collections
+import contextlib
 import email
 import json
 import re
 import time
 
 import pytest
+from lab.mail import DOORS
 
-STARTTLS, SUBMISSIONS = 587, 465
+STARTTLS, SUBMISSIONS, GATEWAYS_PORT = 587, 465, 32841
 ALICE, BOB, DAVE = "alice@example.org", "bob@example.org", "dave@sender.example"
 SOON = 60  # seconds
 HELLO = "EHLO client.example.org"
@@ -48,24 +50,6 @@ def people(lab, smtp):
     return hold
 
 
-@pytest.fixture(scope="module")
-def send(lab):
-    """send(texts, login=, sender=, recipient=, port=): [code, text] for each of these messages."""
-
-    def submit(texts, login=ALICE, sender=None, recipient=DAVE, port=STARTTLS):
-        packed = [
-            {"sender": sender or login, "recipient": recipient,
-             "content": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
-            for text in texts
-        ]  # fmt: skip
-        store = lab.store
-        order = {"host": store.name, "address": store.mail_vpn_address, "port": port, "messages": packed}
-        order |= {"ca": store.out("cat", "/etc/pki/gatehouse/ca.crt"), "login": login}
-        return lab.client.python("submit.py", {**order, "password": store.lab_passwords[login]})
-
-    return submit
-
-
 # In
 
 
@@ -94,6 +78,16 @@ def test_an_alias_of_the_site_is_one_here(mail, send):
     text = f"From: {BOB}\r\nTo: info@example.org\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"
     assert send([text], login=BOB, recipient="info@example.org")[0][0] == 250
     assert "Date: " in mail.wait_for(ALICE, mark)
+
+
+def test_what_its_owner_sends_as_an_alias_is_outside_as_the_alias_s(mail, published, send, received, verifies):
+    mark = mail.new_id()
+    text = HEADER.replace(ALICE, "Info <info@example.org>", 1) + f"Message-ID: {mark}\r\n\r\nhello\r\n"
+    assert send([text], sender="info@example.org")[0][0] == 250
+    message = received([mark])[mark]
+    parsed = email.message_from_bytes(message)
+    assert (parsed["Return-Path"], parsed["From"]) == ("<info@example.org>", "Info <info@example.org>")
+    assert verifies(message)
 
 
 @pytest.mark.parametrize("port", [STARTTLS, SUBMISSIONS])
@@ -171,24 +165,9 @@ def test_sockets_and_passwords_are_postfix_own(lab):
         assert lab.store.out("stat", "--format=%a %U", path).strip() == mode, path
 
 
-# What is no end of data, and what only looks like a line's end.
-ENDINGS = ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\n.\r", "\r.\r\n", "\r.\n", "\r\n\0.\r\n", "\r\n..\r\n"]
-
-
 @pytest.mark.parametrize("port", [STARTTLS, SUBMISSIONS])
-def test_odd_line_ends_arrive_as_one_message_or_not_at_all(mail, people, port):
-    seconds = []
-    envelope = (f"MAIL FROM:<{ALICE}>", f"RCPT TO:<{BOB}>", "DATA")
-    header = f"From: {ALICE}\r\nTo: {BOB}\r\nSubject: one\r\nMessage-ID: {{}}\r\n\r\n"
-    for ending in ENDINGS:
-        seconds.append(mail.new_id())
-        text = header.format(mail.new_id()) + "one" + ending
-        text += "\r\n".join(envelope) + "\r\n" + header.format(seconds[-1]) + "two\r\n.\r\n"
-        people(*envelope, {"raw": text}, port=port)
-    last = mail.new_id()
-    people(*envelope, header.format(last) + "three\r\n.", "QUIT", port=port)
-    mail.wait_for(BOB, last)
-    assert set(mail.arrived(seconds).values()) == {0}
+def test_odd_line_ends_leave_as_one_message_or_not_at_all(lab, published, people, as_one, port):
+    assert "\r\n..\r\n" in as_one(lambda lines: people(*lines, port=port)[1:])
 
 
 # Out
@@ -323,23 +302,141 @@ def test_without_any_gateway_mail_waits_and_leaves_when_one_is_back(lab, mail, s
     assert returned(lab) == before
 
 
+@pytest.fixture
+def waits(lab, mail, send, arrived, wait):
+    """waits(reason): messages for the world stay on the mail host for it, and nothing is returned; they are outside
+    once the with statement has ended."""
+
+    @contextlib.contextmanager
+    def hold(reason, count=8):
+        before, marks = returned(lab), [mail.new_id() for _number in range(count)]
+        assert {code for code, _text in send([f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n" for mark in marks])} == {
+            250
+        }
+
+        def reasons():
+            return [to.get("delay_reason", "") for entry in lab.store.queue() for to in entry["recipients"]]
+
+        wait(lambda: [reason in said for said in reasons()] == [True] * count, SOON, f"all messages to wait: {reason}")
+        yield marks
+        wait(lambda: all(arrived(marks).values()), SOON, f"{count} messages outside")
+        assert set(arrived(marks).values()) == {1}
+        assert returned(lab) == before
+
+    return hold
+
+
+@pytest.mark.stress
+def test_mail_waits_while_the_name_of_the_gateways_is_gone(lab, waits):
+    """The resolver says that there is no such name, then that the name has no records; and then it does not answer."""
+    store = lab.store
+    name = store.out("postconf", "-h", "relayhost").partition(":")[0]
+    try:
+        store.out("unbound-control", "local_data_remove", name)
+        with waits("Host not found"):
+            store.out("unbound-control", "local_data", f"{name}. 60 IN TXT gone")
+            with waits("Host found but no data record"):
+                store.out("systemctl", "stop", "unbound")
+                store.out("postqueue", "-f")
+                time.sleep(20)
+                assert len(store.queue()) == 16
+            store.out("systemctl", "start", "unbound")
+    finally:
+        store.out("systemctl", "restart", "unbound")
+
+
+@pytest.fixture
+def forged(lab):
+    """show(gateway): it shows a certificate of another CA, for its name, on the submission port; back(): no more."""
+    made = "/etc/pki/gatehouse/forged"
+
+    def show(gateway):
+        gateway.out(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+            "-subj", f"/CN={gateway.name}", "-addext", f"subjectAltName=DNS:{gateway.name}",
+            "-keyout", f"{made}.key", "-out", f"{made}.crt",
+        )  # fmt: skip
+        service = f"{gateway.mail_vpn_address}:{GATEWAYS_PORT}/inet"
+        gateway.out("postconf", "-P", f"{service}/smtpd_tls_chain_files={made}.key, {made}.crt")
+        gateway.reload_postfix()
+
+    def back():
+        for gateway in lab.gateways:
+            gateway.out("rm", "-f", f"{made}.key", f"{made}.crt")
+            gateway.out("cp", "/etc/postfix/candidate/master.cf", "/etc/postfix/master.cf")
+            gateway.reload_postfix()
+
+    yield show, back
+    back()
+
+
+@pytest.mark.stress
+def test_no_mail_goes_to_a_gateway_with_the_certificate_of_another_ca(lab, burst, waits, forged):
+    show, back = forged
+    first, second = lab.gateways
+    show(first)
+    assert burst(20)[first.name] == 0
+    show(second)
+    with waits("Server certificate not"):
+        back()
+
+
+@pytest.mark.stress
+def test_no_mail_goes_while_the_gateways_refuse_the_password(lab, waits):
+    store, table = lab.store, "/etc/postfix/gateway_passwords"
+    text = store.out("cat", table)
+
+    def use(content):
+        store.run("tee", table, given=content)
+        store.out("postmap", f"lmdb:{table}")
+        store.reload_postfix()
+
+    use(f"{text.rstrip()}x\n")
+    try:
+        with waits("SASL authentication failed"):
+            use(text)
+    finally:
+        use(text)
+
+
+def run_site(lab, *more):
+    """site.yml for the mail host, as who changed its people would run it."""
+    tags = ("--tags", "dovecot,submission,dmarc", "--limit", lab.store.name)
+    results = lab.playbook("playbooks/site.yml", *tags, *more)
+    assert [result for result in results if result.get("failed")] == []
+
+
 @pytest.mark.stress  # two runs of site.yml
-def test_a_changed_password_holds_as_soon_as_the_run_has_ended(lab, people, vault):
+def test_a_changed_password_holds_as_soon_as_the_run_has_ended(lab, doors, vault):
     old, new = lab.store.lab_passwords[BOB], "correct horse bob has changed"
-
-    def run(*more):
-        results = lab.playbook("playbooks/site.yml", "--tags", "dovecot", "--limit", lab.store.name, *more)
-        assert [result for result in results if result.get("failed")] == []
-
-    def answers():
-        return [people("QUIT", login=BOB, password=password)[0][:3] for password in (old, new)]
-
-    assert answers() == ["235", "535"]  # and Dovecot remembers both
+    assert [doors(BOB, password) for password in (old, new)] == [DOORS, []]  # and Dovecot remembers both
     made = lab.store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", new).strip()
     hashes = {**vault["vault_mail_password_hashes"], BOB: made}
     try:
-        run("--extra-vars", json.dumps({"vault_mail_password_hashes": hashes}))
-        assert answers() == ["535", "235"]
+        run_site(lab, "--extra-vars", json.dumps({"vault_mail_password_hashes": hashes}))
+        assert [doors(BOB, password) for password in (old, new)] == [[], DOORS]
     finally:
-        run()
-    assert answers() == ["235", "535"]
+        run_site(lab)
+    assert [doors(BOB, password) for password in (old, new)] == [DOORS, []]
+
+
+@pytest.mark.stress  # two runs of site.yml
+def test_a_removed_mailbox_takes_no_login_as_soon_as_the_run_has_ended(lab, doors, people, vault):
+    password = lab.store.lab_passwords[BOB]
+
+    def told():
+        """What Alice is told when she writes to him."""
+        return people(f"MAIL FROM:<{ALICE}>", f"RCPT TO:<{BOB}>", "QUIT")[2][:3]
+
+    assert (doors(BOB, password), told()) == (DOORS, "250")
+    logins = {"mail_logins": {ALICE: ALICE, "store@example.org": "@example.org"}}
+    secrets = ("vault_mail_password_hashes", "vault_mail_login_passwords")
+    without = {"mail_mailboxes": [ALICE], "mail_mailbox_quotas": {}, **logins}
+    without |= {key: {login: secret for login, secret in vault[key].items() if login != BOB} for key in secrets}
+    try:
+        run_site(lab, "--extra-vars", json.dumps(without))
+        assert (doors(BOB, password), told()) == ([], "550")
+        assert doors(ALICE, lab.store.lab_passwords[ALICE]) == DOORS
+    finally:
+        run_site(lab)
+    assert (doors(BOB, password), told()) == (DOORS, "250")

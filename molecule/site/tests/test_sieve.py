@@ -183,3 +183,28 @@ def test_no_script_sends_anything_to_forged_senders(lab, bobs, deliver, count, r
         sent = recorder(allowed=True)
         deliver([f"{uuid.uuid4().hex}@sender.example"])
         wait(sent, 20, "what would have been sent")
+
+
+@pytest.mark.parametrize("total", [8, pytest.param(200, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_script_writes_to_none_of_the_senders_that_strangers_forged(lab, bobs, mail, count, wait, action, total):
+    """All the way from the internet by both gateways into the mailbox, and no host has mail for any of them."""
+    mark, hosts = uuid.uuid4().hex, [*lab.gateways, lab.store]
+    lab.store.run("tee", f"{bobs}/.dovecot.sieve", given=script_of(action).replace("forged@", f"{mark}-redirect@"))
+    lab.store.out("chown", "vmail:vmail", f"{bobs}/.dovecot.sieve")
+    for number, gateway in enumerate(lab.gateways):
+        senders = [f"{mark}-{sender}@sender.example" for sender in range(number, total, len(lab.gateways))]
+        header = f"To: {BOB}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: {mark}\r\n"
+        texts = [f"From: {sender}\r\nMessage-ID: {mail.new_id()}\r\n{header}\r\nhello\r\n" for sender in senders]
+        messages = [(f"<{sender}>", f"<{BOB}>", text) for sender, text in zip(senders, texts, strict=True)]
+        replies = mail.offer(gateway, messages)
+        assert [reply for reply in replies if not reply.startswith("250 ")] == []
+    wait(lambda: count(mark) == total, 120, f"{total} messages in Bob's mailbox")
+    wait(lambda: not any(host.queue() for host in hosts), 60, "empty queues")
+
+    def logged(word):
+        logs = [*(host.mail_log() for host in hosts), lab.internet.out("cat", "/var/log/mail.log")]
+        return [line for log in logs for line in log.splitlines() if f"{word}=<{mark}-" in line]
+
+    wait(lambda: len(logged("from")) >= total, 20, "the logs to tell of these messages")  # the control
+    assert logged("to") == []
