@@ -10,6 +10,7 @@ import email
 import json
 import re
 import time
+import uuid
 
 import pytest
 from lab.mail import DOORS
@@ -309,16 +310,17 @@ def waits(lab, mail, send, arrived, wait):
 
     @contextlib.contextmanager
     def hold(reason, count=8):
-        before, marks = returned(lab), [mail.new_id() for _number in range(count)]
-        assert {code for code, _text in send([f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n" for mark in marks])} == {
-            250
-        }
+        before, to = returned(lab), f"{uuid.uuid4().hex}@sender.example"
+        marks = [mail.new_id() for _number in range(count)]
+        texts = [f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n" for mark in marks]
+        assert {code for code, _text in send(texts, recipient=to)} == {250}
 
         def reasons():
-            return [to.get("delay_reason", "") for entry in lab.store.queue() for to in entry["recipients"]]
+            recipients = [recipient for entry in lab.store.queue() for recipient in entry["recipients"]]
+            return [recipient.get("delay_reason", "") for recipient in recipients if recipient["address"] == to]
 
         wait(lambda: [reason in said for said in reasons()] == [True] * count, SOON, f"all messages to wait: {reason}")
-        yield marks
+        yield
         wait(lambda: all(arrived(marks).values()), SOON, f"{count} messages outside")
         assert set(arrived(marks).values()) == {1}
         assert returned(lab) == before
@@ -340,7 +342,7 @@ def test_mail_waits_while_the_name_of_the_gateways_is_gone(lab, waits):
                 store.out("postqueue", "-f")
                 time.sleep(20)
                 assert len(store.queue()) == 16
-            store.out("systemctl", "start", "unbound")
+                store.out("systemctl", "start", "unbound")  # which knows the name again
     finally:
         store.out("systemctl", "restart", "unbound")
 
@@ -357,7 +359,7 @@ def forged(lab):
             "-keyout", f"{made}.key", "-out", f"{made}.crt",
         )  # fmt: skip
         service = f"{gateway.mail_vpn_address}:{GATEWAYS_PORT}/inet"
-        gateway.out("postconf", "-P", f"{service}/smtpd_tls_chain_files={made}.key, {made}.crt")
+        gateway.out("postconf", "-P", f"{service}/smtpd_tls_chain_files={made}.key,{made}.crt")
         gateway.reload_postfix()
 
     def back():
