@@ -36,7 +36,8 @@ for number in range(order["count"]):
         plain.sendall(order["starttls"].encode())
         plain.recv(4096)
     with context.wrap_socket(plain) as client:
-        client.recv(4096)
+        if order["greets"]:
+            client.recv(4096)
         for line in order["say"]:
             client.sendall(line.encode())
             while not client.recv(4096).startswith(tuple(said.encode() for said in order["answers"])):
@@ -281,6 +282,7 @@ def test_wrong_passwords_at_the_mail_host_close_that_port(lab, vpn_too, wait, ja
     port, starttls, say, answers = GUESSES[jail]
     address = lab.store.mail_vpn_address
     order = {"host": address, "port": port, "starttls": starttls, "say": say, "answers": answers}
+    order["greets"] = port != 587  # which says nothing after STARTTLS until it is asked
     lab.gateways[0].out("python3", "-c", LOGIN, given=json.dumps({**order, "count": 6}))  # who never is
     lab.client.out("python3", "-c", LOGIN, given=json.dumps({**order, "count": 5}))
     wait(lambda: banned(lab.store, jail) == {lab.client.lab_vpn_address}, 20, "a ban of the client")
