@@ -29,7 +29,7 @@ ORDER = {
     "times": 5,
     "sessions": 20,
     # The kernel counts the processor in hundredths of a second: a turn takes some hundreds of these.
-    "loads": [{"octets": 4096, "messages": 1000}, {"octets": 102400, "messages": 600}],
+    "loads": [{"octets": 4096, "messages": 500}, {"octets": 102400, "messages": 200}],
     "targets": TARGETS,
     "milters": ["opendkim", "opendkim-ed25519", "gatehouse-dmarc", "clamav-milter", "clamav-daemon"],
     "tunnel": [],

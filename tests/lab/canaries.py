@@ -37,7 +37,6 @@ class Watch(threading.Thread):
         self.samples = 0
 
     def run(self) -> None:
-        mark = self.canaries.mark.encode()
         while not self.enough.is_set():
             for process in Path("/proc").glob("[0-9]*"):
                 for name in ("cmdline", "environ"):
@@ -45,7 +44,7 @@ class Watch(threading.Thread):
                         octets = (process / name).read_bytes()
                     except OSError:  # it is gone
                         continue
-                    if mark in octets:
+                    if any(mark in octets for mark in self.canaries.marks):
                         self.seen.update(self.canaries.within(octets))
             self.samples += 1
             time.sleep(0.002)
@@ -60,10 +59,10 @@ class Watch(threading.Thread):
 
 
 class Canaries:
-    """These passwords, in each of which the mark stands."""
+    """These passwords, in each of which one of the marks stands."""
 
-    def __init__(self, mark: str, passwords: Sequence[str]) -> None:
-        self.mark, self.started = mark, int(time.time()) - 1
+    def __init__(self, passwords: Sequence[str], *marks: str) -> None:
+        self.marks, self.started = [mark.encode() for mark in marks], int(time.time()) - 1
         self.forms = {form: password for password in passwords for form in forms(password)}
 
     def within(self, octets: bytes) -> list[str]:

@@ -22,7 +22,7 @@ PASSWORDS = [
 ]
 
 
-CANARIES = Canaries(ROUND, PASSWORDS)
+CANARIES = Canaries(PASSWORDS, ROUND)
 
 SASL, POSTMAP, FILES = (f"gatehouse.mail.{name}" for name in ("saslpasswd2", "postmap", "files"))
 USERS = [{"user": f"user{n}", "realm": "example.org", "password": canary} for n, canary in enumerate(PASSWORDS)]

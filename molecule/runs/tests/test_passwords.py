@@ -30,12 +30,12 @@ def test_a_password_is_nowhere_but_in_files_of_its_own(lab, inventory, doors, me
     hashes = {
         login: store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", text).strip() for login, text in PEOPLE.items()
     }
-    clear, hashed = Canaries(ROUND, [*PEOPLE.values(), *LOGINS.values()]), Canaries("$2", list(hashes.values()))
+    canaries = Canaries([*PEOPLE.values(), *LOGINS.values(), *hashes.values()], ROUND, "$2")
     with inventory.edit("group_vars/all/vault.yml") as vault:
         vault |= {"vault_mail_password_hashes": hashes, "vault_mail_login_passwords": LOGINS}
     command = ["ansible-playbook", "-i", str(inventory.folder), "playbooks/site.yml", "--tags", TAGS, "-vvvv", "--diff"]
     try:
-        with clear.watch() as watch, hashed.watch() as second:
+        with canaries.watch() as watch:
             run = subprocess.run(
                 command, cwd=ROOT, env=ansible_environment(), capture_output=True, check=False, timeout=1800
             )
@@ -52,13 +52,13 @@ def test_a_password_is_nowhere_but_in_files_of_its_own(lab, inventory, doors, me
         printed = run.stdout + run.stderr
         assert len(printed) > 100000
         assert watch.samples > 20
-        assert clear.within(printed) == hashed.within(printed) == []
-        assert (watch.seen, second.seen) == (set(), set())
+        assert canaries.within(printed) == []
+        assert watch.seen == set()
         for host in [*lab.gateways, store, lab.client]:
-            assert clear.journal(host) == hashed.journal(host) == []
-        assert (clear.files(store), hashed.files(store)) == ({TABLE, f"{TABLE}.lmdb"}, {"/etc/dovecot/users"})
+            assert canaries.journal(host) == []
+        assert canaries.files(store) == {TABLE, f"{TABLE}.lmdb", "/etc/dovecot/users"}
         for gateway in lab.gateways:
-            assert (clear.files(gateway), hashed.files(gateway)) == ({DATABASES[gateway.lab_image]}, set())
+            assert canaries.files(gateway) == {DATABASES[gateway.lab_image]}
     finally:
         results = lab.playbook("playbooks/site.yml", "--tags", TAGS)
         assert [result for result in results if result.get("failed")] == []
