@@ -166,6 +166,23 @@ def test_sockets_and_passwords_are_postfix_own(lab):
         assert lab.store.out("stat", "--format=%a %U", path).strip() == mode, path
 
 
+def test_each_gateway_takes_a_password_of_its_own_and_no_other(lab, smtp, vault):
+    login = f"submission@{lab.store.name}"
+    rows = lab.store.out("postmap", "-s", "lmdb:/etc/postfix/gateway_passwords").splitlines()
+    passwords = dict(row.split("\t" + login + ":") for row in rows)
+    assert set(passwords) == {gateway.name for gateway in lab.gateways}
+    secret = vault["vault_mail_login_passwords"][login]
+    for gateway in lab.gateways:
+        for other, password in [*passwords.items(), ("the secret itself", secret)]:
+            said = (HELLO, "STARTTLS", HELLO, plain(login, password), "QUIT")
+            replies = smtp(gateway.mail_vpn_address, *said, client=lab.client, port=32841)
+            assert replies[4][:3] == ("235" if other == gateway.name else "535"), (gateway.name, other)
+    for host in (*lab.gateways, lab.store):
+        assert (
+            host.run("grep", "--recursive", "--files-with-matches", "--text", secret, "/etc", check=False).stdout == ""
+        )
+
+
 @pytest.mark.parametrize("port", [STARTTLS, SUBMISSIONS])
 def test_odd_line_ends_leave_as_one_message_or_not_at_all(lab, published, people, as_one, port):
     assert "\r\n..\r\n" in as_one(lambda lines: people(*lines, port=port)[1:])

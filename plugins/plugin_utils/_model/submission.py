@@ -18,6 +18,9 @@ PASSWORDS = "vault_mail_login_passwords"
 SECRETS = (PASSWORDS,)
 
 PASSWORD_LENGTH = 12  # characters at least
+# Of the secret that a mail host's password at each gateway is made of: who breaks into a gateway has one of these, and
+# all the time that he wants for guesses.
+SECRET_LENGTH = 24
 PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 
 # The name of all gateways together, which a mail host's own resolver alone knows. In .internal, which ICANN keeps for
@@ -26,17 +29,18 @@ ALL_GATEWAYS = "gateways.gatehouse.internal"
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `submission`, `logins`, `senders` and `any_from_logins` of the model."""
+    """The parts `submission`, `logins`, `mail_host_logins`, `senders` and `any_from_logins` of the model."""
     on = given.boolean("mail_submission")
     by_login = _logins(given.at("mail_logins"), given["mail_logins"], site["_domains"])
     any_from = _any_from(given.at("mail_any_from_logins"), given["mail_any_from_logins"], by_login)
     if on:
         by_login = _with_mail_hosts(given.at("mail_logins"), by_login, site)
-    spare = {_login_of(store) for store in site["stores"]}  # known, also while it is off
-    _check_passwords(given, by_login, spare, [GATEWAYS, STORES] if on else [GATEWAYS])
+    of_hosts = sorted(_login_of(store) for store in site["stores"])
+    _check_passwords(given, by_login, of_hosts, [GATEWAYS, STORES] if on else [GATEWAYS])
     return {
         "submission": on,
         "logins": by_login,
+        "mail_host_logins": of_hosts if on else [],
         "senders": _senders(by_login),
         "any_from_logins": any_from,
     }
@@ -45,7 +49,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `stored_senders` and `way_out` of one host's model."""
     if me["group"] != STORES or not site["submission"]:
-        return {"stored_senders": {}, "way_out": {"name": "", "login": "", "records": []}}
+        return {"stored_senders": {}, "way_out": {"name": "", "login": "", "gateways": [], "records": []}}
     here = stored_domains(me, site)
     senders = {mailbox: [mailbox] for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
     alone = {
@@ -63,6 +67,7 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
         "way_out": {
             "name": ALL_GATEWAYS,
             "login": _login_of(me),
+            "gateways": sorted(gateway["name"] for gateway in ways),
             "records": records,
         },
     }
@@ -130,10 +135,11 @@ def _any_from(at: Place, value: object, logins: Mapping[str, Any]) -> list[str]:
     return sorted(set(found))
 
 
-def _check_passwords(given: Given, known: Mapping[str, Any], spare: Collection[str], groups: Sequence[str]) -> None:
-    """Each login has a password that saslpasswd2 takes, and nobody else has, but those that may. No message shows one.
+def _check_passwords(given: Given, known: Mapping[str, Any], of_hosts: Collection[str], groups: Sequence[str]) -> None:
+    """Each login has a password that saslpasswd2 takes, and nobody else has. No message shows one.
 
-    groups: of hosts that read them."""
+    of_hosts: the logins of mail hosts, which have theirs also while people do not submit. groups: of hosts that read
+    them."""
     make = "make one with `openssl rand -base64 24`"
     example = f"write {{login: password}}; {make}"
     users = [host for group in groups for host in given.of_group(group)]
@@ -146,9 +152,9 @@ def _check_passwords(given: Given, known: Mapping[str, Any], spare: Collection[s
             place.note(f"the key of entry {number} is not a login", 'write {"alice@example.org": "password"}')
             continue
         seen.add(login.lower())
-        if login.lower() not in known and login.lower() not in spare:
+        if login.lower() not in known and login.lower() not in of_hosts:
             place[login].note(f"{inventory.show(login)} is not a login", "write it in mail_logins, or remove it here")
-        why = _why_no_password(password)
+        why = _why_no_password(password, SECRET_LENGTH if login.lower() in of_hosts else PASSWORD_LENGTH)
         if why:
             place[login].note(why, make)
     for login in known:
@@ -156,15 +162,15 @@ def _check_passwords(given: Given, known: Mapping[str, Any], spare: Collection[s
             place[login].note(f"login {inventory.show(login)} has no password", make)
 
 
-def _why_no_password(value: object) -> str:
+def _why_no_password(value: object, least: int) -> str:
     if not isinstance(value, str):
         return f"is {inventory.kind(value)}, not a password"
     if not value:
         return "is empty"
     if any(character in value for character in "\n\r\0"):
         return "contains a newline or NUL"
-    if len(value) < PASSWORD_LENGTH:
-        return f"is shorter than {PASSWORD_LENGTH} characters"
+    if len(value) < least:
+        return f"is shorter than {least} characters"
     if len(value.encode("utf-8", "replace")) > PASSWORD_OCTETS:
         return f"is longer than {PASSWORD_OCTETS} octets"
     return ""

@@ -57,7 +57,8 @@ BOB = {
         "all@example.org": ["alice@example.org", "bob@example.org"],
     },
 }
-PEOPLE = {"mail_submission": True, "vault_mail_login_passwords": {WAY: PASSWORD}}
+SECRET = "a secret of 24 characters"[:24]
+PEOPLE = {"mail_submission": True, "vault_mail_login_passwords": {WAY: SECRET}}
 
 
 def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
@@ -90,12 +91,14 @@ def test_a_mail_host_sends_for_its_domains_by_all_gateways_that_stay():
     assert models["store.example.org"]["way_out"] == {
         "name": "gateways.gatehouse.internal",
         "login": WAY,
+        "gateways": ["mx1.example.org"],
         "records": [
             "gateways.gatehouse.internal. 60 IN MX 10 mx1.example.org.",
             "mx1.example.org. 60 IN A 10.99.0.11",
         ],
     }
     assert models["mx1.example.org"]["way_out"]["records"] == []
+    assert models["mx1.example.org"]["mail_host_logins"] == [WAY]
     listen = {entry["name"]: entry for entry in models["store.example.org"]["listen"]}
     for name, port in (("submission_starttls", 587), ("submissions", 465)):
         assert listen[name] == {"name": name, "port": port, "protocol": "tcp", "zones": ["vpn"]}
@@ -105,10 +108,10 @@ def test_a_mail_host_sends_for_its_domains_by_all_gateways_that_stay():
 
 
 def test_without_submission_for_people_there_is_nothing_of_it():
-    store = build(**BOB, vault_mail_login_passwords={WAY: PASSWORD})["store.example.org"]  # its password may stay
+    store = build(**BOB, vault_mail_login_passwords={WAY: SECRET})["store.example.org"]  # its password may stay
     assert [entry["name"] for entry in store["listen"] if "submission" in entry["name"]] == []
     assert [role for role in store["absent"] if role in ("submission", "dmarc")] == ["submission", "dmarc"]
-    assert store["logins"] == {}
+    assert (store["logins"], store["mail_host_logins"]) == ({}, [])
     assert "submission" not in build(**BOB, **PEOPLE)["store.example.org"]["absent"]
 
 
@@ -119,6 +122,11 @@ def test_without_submission_for_people_there_is_nothing_of_it():
         (
             {"mail_submission": True, "vault_mail_login_passwords": {}},
             f'login "{WAY}" has no password; make one with `openssl rand -base64 24`',
+        ),
+        # 12 characters are enough for who must log in for each guess, and not for who has what was made of them.
+        (
+            {"mail_submission": True, "vault_mail_login_passwords": {WAY: SECRET[:23]}},
+            "is shorter than 24 characters; make one",
         ),
         ({**PEOPLE, "mail_logins": {WAY: "@example.org"}}, "is the login of a mail host; remove it"),
         ({"mail_submission": "perhaps"}, "mail_submission"),
