@@ -208,3 +208,105 @@ def test_a_script_writes_to_none_of_the_senders_that_strangers_forged(lab, bobs,
 
     wait(lambda: len(logged("from")) >= total, 20, "the logs to tell of these messages")  # the control
     assert logged("to") == []
+# Who is away
+
+
+AWAY = """require ["include", "variables"];
+global ["away_subject", "away_text"];
+set "away_subject" "Away until Monday";
+set "away_text" "I read your mail on Monday.";
+include :global "away";
+"""
+
+
+@pytest.fixture
+def away(managesieve, bobs):
+    """Bob is away, and his script is the one that he put."""
+    replies = managesieve(put(AWAY), 'SETACTIVE "mine"', "LOGOUT")
+    assert [reply.splitlines()[-1][:2] for reply in replies] == ["OK"] * 4, replies
+
+
+def known(lab, sender, **changes):
+    """What a gateway writes into a message of this sender whose domain DMARC found to be the right one."""
+    said = {"gateway": lab.gateways[0].name, "verdict": "pass (p=reject dis=none)", "domain": sender.partition("@")[2]}
+    said |= changes
+    text = "Authentication-Results: {gateway};\r\n\tspf=pass smtp.mailfrom={domain};"
+    text += "\r\n\tdmarc={verdict} header.from={domain}"
+    return text.format(**said)
+
+
+def test_who_is_away_answers_a_sender_whom_a_gateway_knows(lab, away, deliver, count, recorder, wait):
+    sent = recorder(allowed=False)
+    sender = f"{uuid.uuid4().hex}@reject.example"
+    mark = deliver([sender], known(lab, sender))
+    wait(lambda: [line for line in sent() if sender in line], 20, "the answer")
+    assert count(mark) == 1
+    deliver([sender], known(lab, sender))
+    assert len(sent()) == 1  # once in seven days
+
+
+def test_who_is_away_answers_no_forged_sender(lab, away, deliver, count, recorder):
+    """None of 200, whatever they wrote; and each message is kept."""
+    sent = recorder(allowed=False)
+    cases = [
+        lambda _sender: [],
+        lambda sender: [known(lab, sender, verdict="fail (p=none dis=none)")],
+        lambda sender: [known(lab, sender, verdict="none (p=none dis=none)")],
+        lambda sender: [known(lab, sender, gateway="mx1.sender.example")],
+        lambda sender: [known(lab, sender, domain="reject.example")],
+        lambda sender: [known(lab, sender, domain=f"x{sender.partition('@')[2]}")],
+        lambda sender: [known(lab, sender).replace(": ", ": x, ", 1)],
+        lambda sender: [known(lab, sender), "Precedence: bulk"],
+        lambda sender: [known(lab, sender), "List-Id: <all.sender.example>"],
+        lambda sender: [known(lab, sender), "Auto-Submitted: auto-generated"],
+    ]
+    for number, case in enumerate(cases):
+        for sender in FORGED[number * 20 : (number + 1) * 20]:
+            mark = deliver([sender], *case(sender))
+        assert (number, count(mark), sent()) == (number, 1, [])
+
+
+def test_who_is_away_answers_nobody_whose_envelope_says_another_than_from(lab, away, deliver, count, recorder, wait):
+    """The answer goes to the envelope's sender, and the verdict is about From."""
+    sent = recorder(allowed=False)
+    name = uuid.uuid4().hex
+    text = "From: <{}>\r\nTo: bob@example.org\r\nSubject: {}\r\n{}\r\n\r\nhello\r\n"
+    for envelope, author in ((f"{name}@sender.example", f"{name}@reject.example"), ("", f"{name}@reject.example")):
+        mark = uuid.uuid4().hex
+        order = {"socket": f"/run/gatehouse-lmtp/{lab.store.name}", "sender": envelope,
+                 "text": text.format(author, mark, known(lab, author))}  # fmt: skip
+        lab.gateways[0].out("python3", "-c", DELIVER_AS, given=json.dumps(order))
+        assert (count(mark), sent()) == (1, [])
+
+
+DELIVER_AS = """
+import json, smtplib, sys
+order = json.load(sys.stdin)
+with smtplib.LMTP(order["socket"]) as client:
+    client.sendmail(order["sender"], ["bob@example.org"], order["text"])
+print("null")
+"""
+
+
+def test_the_answer_is_outside_signed_and_from_who_is_away(lab, gateway, away, smtp, mail, received, verifies):
+    outside = lab.internet
+    outside.out("postconf", "-e", "mydestination = sender.example, internet.sender.example, reject.example")
+    outside.out("postfix", "reload")
+    sender, number = f"{uuid.uuid4().hex}@reject.example", mail.new_id()
+    try:
+        smtp(
+            gateway.mail_ipv4, "EHLO internet.sender.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{BOB}>", "DATA",
+            f"From: {sender}\r\nTo: {BOB}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: hello\r\n"
+            f"Message-ID: {number}\r\n\r\nhello\r\n.", "QUIT",
+        )  # fmt: skip
+        mail.wait_for(BOB, number)
+        message = received([number])[number]
+    finally:
+        outside.out("postconf", "-e", "mydestination = sender.example, internet.sender.example")
+        outside.out("postfix", "reload")
+    head = message.partition(b"\r\n\r\n")[0].decode()
+    assert f"To: <{sender}>" in head
+    assert "From: <bob@example.org>" in head
+    assert "Subject: Away until Monday" in head
+    assert "Auto-Submitted: auto-replied" in head
+    assert [verifies(message, index) for index in (0, 1)] == [True, True]

@@ -1093,6 +1093,7 @@ def test_the_lab_in_whole():
             "greylist": 60000,
         },
         "sieve": True,
+        "sieve_vacation": False,
         "pop3": False,
         "quota": 0,
         "mailbox_quotas": {},
