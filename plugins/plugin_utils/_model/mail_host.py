@@ -32,6 +32,11 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     least = site["message_size_limit"]
     own: dict[str, int] = {}
     at = given.at("mail_mailbox_quotas")
+    if site["users"] == "external" and given["mail_mailbox_quotas"]:
+        at.note(
+            "is written, and mail_users is external",
+            "remove it; write userdb_quota_rule=*:storage=20G in the mailbox's line of your own file",
+        )
     for key, value in inventory.mapping(at, given["mail_mailbox_quotas"], '{"alice@example.org": "20G"}').items():
         mailbox = inventory.address(at[key], key)
         if mailbox in own:

@@ -1,7 +1,7 @@
 # Copyright: gatehouse.mail contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Concern: the password hashes of mailboxes."""
+"""Concern: who keeps the passwords of mailboxes: the inventory, as hashes, or a file of the operator's own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory im
 
 HASHES = "vault_mail_password_hashes"
 SECRETS = (HASHES,)
+VARIABLES: dict[str, Any] = {"mail_users": "inventory"}
+USERS = ("inventory", "external")
 
 # What stands behind a scheme: what crypt(5) and libsodium make, of which Dovecot verifies nothing else. They compare
 # text, so a last character that says more than salt or digest have fits no password. As much work as a login waits
@@ -41,13 +43,22 @@ _HASH = re.compile(r"\{([A-Z0-9-]+)\}(.*)", re.DOTALL)
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """Each mailbox has a hash, and nobody else. Names keys, never a value, and no key that is not an address."""
+    """The part `users` of the model. Where the inventory keeps them, each mailbox has a hash, and nobody else. Names
+    keys, never a value, and no key that is not an address."""
+    users = given["mail_users"]
+    if users not in USERS:
+        given.at("mail_users").refuse(users, "is not who keeps the users", f"write one of {', '.join(USERS)}")
+    if users == "external":
+        place, value = given.secret(HASHES, (), "")
+        if value:
+            place.note("is written, and mail_users is external", "remove it, or write mail_users: inventory")
+        return {"users": users}
     make = "make one with `doveadm pw -s BLF-CRYPT`"
     example = f'write {{mailbox: "{{SCHEME}}hash"}}; {make}'
     mailboxes = dict.fromkeys(site["mailboxes"])
     place, value = given.secret(HASHES, given.of_group(STORES) if mailboxes else (), example)
     if value is None:
-        return {}
+        return {"users": users}
     seen = set()
     for number, (key, password_hash) in enumerate(value.items(), 1):
         if not isinstance(key, str) or not inventory.is_address(key):
@@ -65,7 +76,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     for mailbox in mailboxes:
         if "@" in mailbox and mailbox not in seen:
             place[mailbox].note(f"mailbox {show(mailbox)} has no password hash", make)
-    return {}
+    return {"users": users}
 
 
 def _why_no_hash(value: object) -> str:

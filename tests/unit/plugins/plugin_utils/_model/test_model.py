@@ -1092,6 +1092,7 @@ def test_the_lab_in_whole():
             "managesieve": 4190, "pop3s": 995,
             "greylist": 60000,
         },
+        "users": "inventory",
         "sieve": True,
         "sieve_vacation": False,
         "pop3": False,

@@ -115,6 +115,34 @@ def test_without_submission_for_people_there_is_nothing_of_it():
     assert "submission" not in build(**BOB, **PEOPLE)["store.example.org"]["absent"]
 
 
+def test_users_of_the_operator_s_own_need_no_hash():
+    model = build(mail_users="external", vault_mail_password_hashes={})["store.example.org"]
+    assert (model["users"], model["stored_mailboxes"]) == ("external", ["alice@example.org"])
+    assert build()["store.example.org"]["users"] == "inventory"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mail_users": "external"}, "vault_mail_password_hashes: is written, and mail_users is external; remove it"),
+        ({"vault_mail_password_hashes": {}}, 'mailbox "alice@example.org" has no password hash'),
+        (
+            {
+                "mail_users": "external",
+                "vault_mail_password_hashes": {},
+                "mail_mailbox_quotas": {"alice@example.org": "20G"},
+            },
+            "mail_mailbox_quotas: is written, and mail_users is external; remove it; write userdb_quota_rule",
+        ),
+        ({"mail_users": "ldap"}, 'mail_users: "ldap" is not who keeps the users; write one of inventory, external'),
+    ],
+)
+def test_users_that_nobody_or_two_would_keep_are_refused(values, words):
+    with pytest.raises(InventoryError) as error:
+        build(**values)
+    assert any(words in problem for problem in error.value.problems), error.value.problems
+
+
 def test_who_is_away_has_it_said_by_the_way_out_of_people():
     assert build(**BOB, **PEOPLE, mail_sieve_vacation=True)["store.example.org"]["sieve_vacation"] is True
     assert build(**BOB, **PEOPLE)["store.example.org"]["sieve_vacation"] is False

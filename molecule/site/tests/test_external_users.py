@@ -1,0 +1,58 @@
+"""Dovecot's users are in a file of the operator's own, which no run writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+ALICE = "alice@example.org"
+PEOPLE, USERS = "/etc/dovecot/people", "/etc/dovecot/users"
+OWN = {"mail_users": "external", "vault_mail_password_hashes": {}, "mail_mailbox_quotas": {}}
+
+
+@pytest.fixture(scope="module")
+def hashed(lab):
+    """hashed(password): a hash of it."""
+    return lambda password: lab.store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", password).strip()
+
+
+@pytest.mark.stress  # four runs of site.yml
+def test_users_of_the_operator_s_own_are_never_written(lab, mail, hashed, wait):
+    store = lab.store
+
+    def run(*more):
+        results = lab.playbook("playbooks/site.yml", "--tags", "dovecot", "--limit", store.name, *more)
+        assert [result for result in results if result.get("failed")] == []
+        return [result["task"] for result in results if result.get("changed")]
+
+    def knows(password):
+        command = ["doveadm", "auth", "test", "-x", "service=imap", ALICE, password]
+        return store.run(*command, check=False).returncode == 0
+
+    inventory_s, first, second = store.lab_passwords[ALICE], "correct horse own", "correct horse other own"
+    assert [knows(password) for password in (inventory_s, first)] == [True, False]
+    try:
+        run("--extra-vars", json.dumps(OWN))
+        assert store.out("cat", PEOPLE) == ""
+        assert store.run("test", "-e", USERS, check=False).returncode == 1
+        assert not knows(inventory_s)
+        for password in (first, second):  # each holds at once
+            line = f"{ALICE}:{hashed(password)}::::::userdb_quota_rule=*:storage=3G\n"
+            store.run("tee", PEOPLE, given=line)
+            assert [knows(word) for word in (inventory_s, first, second)] == [
+                False,
+                *(word == password for word in (first, second)),
+            ]
+        assert run("--extra-vars", json.dumps(OWN)) == []
+        assert store.out("cat", PEOPLE) == line
+        assert "3145728" in store.out("doveadm", "quota", "get", "-u", ALICE)
+        gateway = lab.gateways[0]
+        mark = mail.send(gateway.mail_ipv4, ALICE)
+        found = ["doveadm", "-f", "tab", "fetch", "-u", ALICE, "uid", "header", "message-id", mark]
+        wait(lambda: len(store.out(*found).split()) > 1, 30, "the message")
+    finally:
+        run()
+        store.out("rm", "-f", PEOPLE)
+    assert [knows(password) for password in (inventory_s, second)] == [True, False]
+    assert run() == []
