@@ -119,6 +119,8 @@ def test_nothing_goes_before_tls_or_without_a_login(lab, smtp):
         (ALICE, "nobody-here@example.org", "553"),
         (ALICE, "alice@sender.example", "553"),
         (BOB, "info@example.org", "553"),
+        (BOB, "sales@example.org", "250"),  # by mail_sender_addresses
+        (ALICE, "sales@example.org", "553"),
         (BOB, BOB, "250"),
     ],
 )

@@ -13,7 +13,12 @@ from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.addresses im
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import GATEWAYS, STORES, Place
 
-VARIABLES: dict[str, Any] = {"mail_logins": {}, "mail_any_from_logins": [], "mail_submission": False}
+VARIABLES: dict[str, Any] = {
+    "mail_logins": {},
+    "mail_any_from_logins": [],
+    "mail_submission": False,
+    "mail_sender_addresses": {},
+}
 PASSWORDS = "vault_mail_login_passwords"
 SECRETS = (PASSWORDS,)
 
@@ -29,9 +34,12 @@ ALL_GATEWAYS = "gateways.gatehouse.internal"
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `submission`, `logins`, `mail_host_logins`, `senders` and `any_from_logins` of the model."""
+    """The parts `submission`, `logins`, `mail_host_logins`, `senders` and `any_from_logins` of the model.
+
+    For `view`: `_more_senders`, {mailbox: the senders it may use beside its own}."""
     on = given.boolean("mail_submission")
     by_login = _logins(given.at("mail_logins"), given["mail_logins"], site["_domains"])
+    more = _more_senders(given.at("mail_sender_addresses"), given["mail_sender_addresses"], site)
     any_from = _any_from(given.at("mail_any_from_logins"), given["mail_any_from_logins"], by_login)
     if on:
         by_login = _with_mail_hosts(given.at("mail_logins"), by_login, site)
@@ -43,6 +51,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         "mail_host_logins": of_hosts if on else [],
         "senders": _senders(by_login),
         "any_from_logins": any_from,
+        "_more_senders": more,
     }
 
 
@@ -51,19 +60,19 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     if me["group"] != STORES or not site["submission"]:
         return {"stored_senders": {}, "way_out": {"name": "", "login": "", "gateways": [], "records": []}}
     here = stored_domains(me, site)
-    senders = {mailbox: [mailbox] for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
-    alone = {
-        alias: ends
-        for alias, ends in site["aliases"].items()
-        if len(ends) == 1 and ends[0] in senders and inventory.domain_of(alias) in here
-    }
+    senders = {mailbox: {mailbox} for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
+    for alias, ends in site["aliases"].items():
+        if len(ends) == 1 and ends[0] in senders and inventory.domain_of(alias) in here:
+            senders[ends[0]].add(alias)
+    for mailbox in senders:
+        senders[mailbox].update(site["_more_senders"].get(mailbox, ()))
     ways = [gateway for gateway in site["gateways"] if not gateway["retiring"]]
     records = [f"{ALL_GATEWAYS}. 60 IN MX 10 {gateway['name']}." for gateway in ways]
     for gateway in ways:
         address = gateway["vpn_address"]
         records.append(f"{gateway['name']}. 60 IN {'AAAA' if ':' in address else 'A'} {address}")
     return {
-        "stored_senders": {**senders, **alone},
+        "stored_senders": _senders(senders),
         "way_out": {
             "name": ALL_GATEWAYS,
             "login": _login_of(me),
@@ -111,7 +120,25 @@ def _logins(at: Place, value: object, domains: Mapping[str, Any]) -> dict[str, l
     return {login: found[login] for login in sorted(found)}
 
 
-def _senders(by_login: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _more_senders(at: Place, value: object, site: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{mailbox: more senders}, in domains that its mail host keeps, since it may send for no others."""
+    more = _logins(at, value, site["_domains"])
+    stores = {domain["name"]: domain["lmtp"]["name"] for domain in site["domains"]}
+    for mailbox, senders in more.items():
+        if "@" in mailbox and mailbox not in site["mailboxes"]:
+            at[mailbox].refuse(mailbox, "is not a mailbox", "write one of mail_mailboxes; other logins are mail_logins")
+            continue
+        store = stores.get(inventory.domain_of(mailbox))
+        for sender in senders:
+            other = stores.get(inventory.domain_of(sender), store)
+            if store and other != store:
+                at[mailbox].refuse(
+                    sender, f"is in a domain of {other}, and {store} sends for its own alone", "remove it"
+                )
+    return more
+
+
+def _senders(by_login: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """{sender: the logins that may use it}. Postfix looks for the address first and then asks no further, so an address
     with an owner of its own belongs to the owners of its domain as well."""
     owners: dict[str, set[str]] = {}

@@ -13,7 +13,7 @@ PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
 
 
-def build(gateway=None, **values):
+def build(gateway=None, more=None, **values):
     shared = {
         "mail_vpn_networks": ["10.99.0.0/24"],
         "mail_domains": [{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
@@ -27,7 +27,9 @@ def build(gateway=None, **values):
         "mx1.example.org": {**shared, "mail_ipv4": "198.51.100.11", "mail_vpn_address": "10.99.0.11"} | (gateway or {}),
         "store.example.org": {**shared, "mail_vpn_address": "10.99.0.31"},
     }
-    return _model.build(hosts, {"mail_gateways": ["mx1.example.org"], "mail_stores": ["store.example.org"]})
+    hosts |= {host: {**shared, **own} for host, own in (more or {}).items()}
+    stores = ["store.example.org", *(more or {})]
+    return _model.build(hosts, {"mail_gateways": ["mx1.example.org"], "mail_stores": stores})
 
 
 def with_logins(logins, **passwords):
@@ -73,6 +75,65 @@ def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
     }
     assert models["mx1.example.org"]["stored_senders"] == {}
     assert build(**BOB)["store.example.org"]["stored_senders"] == {}
+
+
+MORE = {"Bob@example.org": ["info@example.org", "sales@example.org"], "alice@example.org": "@example.net"}
+
+
+def test_a_mailbox_may_have_more_senders_and_a_domain_s_owner_those_of_others_in_it():
+    more = {**MORE, "bob@example.org": ["info@example.org", "list@example.net"]}
+    del more["Bob@example.org"]
+    senders = build(**BOB, **PEOPLE, mail_sender_addresses=more)["store.example.org"]["stored_senders"]
+    assert senders["info@example.org"] == ["alice@example.org", "bob@example.org"]
+    assert senders["@example.net"] == ["alice@example.org"]
+    assert senders["list@example.net"] == ["alice@example.org", "bob@example.org"]
+    assert senders["bob@example.org"] == ["bob@example.org"]
+    assert "sales@example.org" not in senders
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {**PEOPLE, "mail_sender_addresses": {"carol@example.org": "info@example.org"}},
+            '"carol@example.org" is not a mailbox; write one of mail_mailboxes',
+        ),
+        (
+            {**PEOPLE, "mail_sender_addresses": {"bob@example.org": "bob@sender.example"}},
+            "is in a domain that is not ours",
+        ),
+        ({**PEOPLE, "mail_sender_addresses": {"bob@example.org": []}}, "may send as nobody"),
+        ({**PEOPLE, "mail_sender_addresses": ["bob@example.org"]}, "mail_sender_addresses"),
+    ],
+)
+def test_more_senders_of_nobody_or_that_are_not_ours_are_refused(values, words):
+    with pytest.raises(InventoryError) as error:
+        build(**BOB, **values)
+    assert any(words in problem for problem in error.value.problems), error.value.problems
+    build(**BOB, **PEOPLE, mail_sender_addresses=MORE)
+    build(**BOB, mail_sender_addresses=MORE)  # it may stay, with its password
+
+
+def test_a_sender_in_a_domain_of_another_mail_host_is_refused():
+    domains = [
+        {"name": "example.org", "store": "store.example.org"},
+        {"name": "example.net", "store": "two.example.org"},
+    ]
+    for domain in domains:
+        domain["allow_empty"] = True
+    secrets = {WAY: SECRET, "submission@two.example.org": SECRET}
+    values = {
+        **BOB,
+        "mail_submission": True,
+        "vault_mail_login_passwords": secrets,
+        "mail_domains": domains,
+        "more": {"two.example.org": {"mail_vpn_address": "10.99.0.32"}},
+    }
+    with pytest.raises(InventoryError) as error:
+        build(**values, mail_sender_addresses=MORE)
+    (problem,) = error.value.problems
+    assert '"@example.net" is in a domain of two.example.org, and store.example.org sends for its own alone' in problem
+    build(**values, mail_sender_addresses={"bob@example.org": "sales@example.org"})
 
 
 def test_the_gateways_submission_may_have_a_number_that_a_mail_host_has_too():
