@@ -20,12 +20,17 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     """The part `bans` of the model."""
     exempt = access.networks(given.at("mail_bans_exempt"), given["mail_bans_exempt"])
     whole = not given.boolean("mail_bans_vpn")
+    on = given.boolean("mail_bans")
+    if not on and site["submission"] and "internet" in site["submission_zones"]:
+        given.at("mail_bans").refuse(
+            False, "leaves guesses at passwords unlimited on the internet (mail_submission_zones)", "write true"
+        )
     never = {network for me in site["_hosts"] for network in hosts.networks_of(me)}
     never.update(str(ipaddress.ip_network(me["vpn_address"])) for me in site["_hosts"] if me["vpn_address"])
     never.update(str(network) for network in site["_vpn"] if whole)
     return {
         "bans": {
-            "on": given.boolean("mail_bans"),
+            "on": on,
             "never": [*LOOPBACK, *sorted(never.union(exempt))],
             "allow_lists": [
                 {"zone": entry["zone"], "codes": use["codes"]}

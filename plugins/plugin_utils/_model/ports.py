@@ -27,7 +27,8 @@ class Port(NamedTuple):
 
     setype is its SELinux type, and labelled the ports that EL's policy gives this type already (corenetwork.te of c9s
     and c10s). fixed: mail_ports cannot move it. jail: of fail2ban, which watches what is offered here. offered: whether
-    a host of its groups offers it, by the host's record and the site.
+    a host of its groups offers it, by the host's record and the site. zones_of: the part of the model that has its
+    zones instead, where they are the operator's choice.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Port(NamedTuple):
     gateways_only: bool = False
     jail: str = ""
     offered: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = lambda _me, _site: True
+    zones_of: str = ""
 
 
 # RFC 5321 4.5.4.2 (25), RFC 2033 (any but 25), RFC 8314 3.2 and 3.3 (993, 995, 465), RFC 6409 3.1 (587), RFC 5804 1.8
@@ -69,6 +71,7 @@ PORTS = (
         (25, 465, 587),
         jail="gatehouse-submission",
         offered=lambda _me, site: site["submission"],
+        zones_of="submission_zones",
     ),
     Port(
         "submissions",
@@ -79,6 +82,7 @@ PORTS = (
         (25, 465, 587),
         jail="gatehouse-submissions",
         offered=lambda _me, site: site["submission"],
+        zones_of="submission_zones",
     ),
     Port("lmtp", 24, (STORES,), ("vpn",), "lmtp_port_t", (24, 2003), gateways_only=True),
     Port(
@@ -140,7 +144,7 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
     """The parts `listen`, `reserved_ports`, `selinux_ports` and `selinux_ports_absent` of one host's model."""
     listen = []
     for row in offered(me, site):
-        zones = [] if me["shut"] else list(row.zones)
+        zones = [] if me["shut"] else list(site[row.zones_of] if row.zones_of else row.zones)
         entry = {"name": row.name, "port": site["ports"][row.name], "protocol": "tcp", "zones": zones}
         if row.gateways_only:
             entry["sources"] = sorted(gateway["vpn_address"] for gateway in site["gateways"])

@@ -17,6 +17,7 @@ VARIABLES: dict[str, Any] = {
     "mail_logins": {},
     "mail_any_from_logins": [],
     "mail_submission": False,
+    "mail_submission_zones": ["vpn"],
     "mail_sender_addresses": {},
 }
 PASSWORDS = "vault_mail_login_passwords"
@@ -30,11 +31,13 @@ PASSWORD_OCTETS = 1024  # at most; saslpasswd2 reads no more
 
 # The name of all gateways together, which a mail host's own resolver alone knows. In .internal, which ICANN keeps for
 # private use, nobody else has one.
+ZONES = ("internet", "vpn")
 ALL_GATEWAYS = "gateways.gatehouse.internal"
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `submission`, `logins`, `mail_host_logins`, `senders` and `any_from_logins` of the model.
+    """The parts `submission`, `submission_zones`, `logins`, `mail_host_logins`, `senders`, `any_from_logins` of the
+    model.
 
     For `view`: `_more_senders`, {mailbox: the senders it may use beside its own}."""
     on = given.boolean("mail_submission")
@@ -47,6 +50,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     _check_passwords(given, by_login, of_hosts, [GATEWAYS, STORES] if on else [GATEWAYS])
     return {
         "submission": on,
+        "submission_zones": _zones(given, on, site),
         "logins": by_login,
         "mail_host_logins": of_hosts if on else [],
         "senders": _senders(by_login),
@@ -56,9 +60,10 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `stored_senders` and `way_out` of one host's model."""
+    """The parts `stored_senders`, `submission_public_addresses` and `way_out` of one host's model."""
     if me["group"] != STORES or not site["submission"]:
-        return {"stored_senders": {}, "way_out": {"name": "", "login": "", "gateways": [], "records": []}}
+        way_out = {"name": "", "login": "", "gateways": [], "records": []}
+        return {"stored_senders": {}, "submission_public_addresses": [], "way_out": way_out}
     here = stored_domains(me, site)
     senders = {mailbox: {mailbox} for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
     for alias, ends in site["aliases"].items():
@@ -73,6 +78,9 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
         records.append(f"{gateway['name']}. 60 IN {'AAAA' if ':' in address else 'A'} {address}")
     return {
         "stored_senders": _senders(senders),
+        "submission_public_addresses": [
+            me[key] for key in ("ipv4", "ipv6") if me[key] and "internet" in site["submission_zones"]
+        ],
         "way_out": {
             "name": ALL_GATEWAYS,
             "login": _login_of(me),
@@ -85,6 +93,24 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
 def absent(me: Mapping[str, Any], site: Mapping[str, Any]) -> list[str]:
     """The roles by which people send, where that is switched off: Postfix, and the judge, which holds them to From."""
     return ["submission", "dmarc"] if me["group"] == STORES and not site["submission"] else []
+
+
+def _zones(given: Given, on: bool, site: Mapping[str, Any]) -> list[str]:
+    """The zones in which people submit. On the internet a mail host needs an address that people can reach."""
+    at, value = given.at("mail_submission_zones"), given["mail_submission_zones"]
+    zones = inventory.sequence(at, value, '["internet", "vpn"]')
+    for index, zone in enumerate(zones):
+        if zone not in ZONES or zone in zones[:index]:
+            at[index].refuse(zone, "is no zone, or is there twice", f"write one of {', '.join(ZONES)}")
+    if "vpn" not in zones:
+        at.refuse(list(zones), "lacks vpn", 'write ["vpn"] or ["internet", "vpn"]')
+    for me in site["_hosts"] if on and "internet" in zones else ():
+        if me["group"] == STORES and not me["ipv4"] and not me["ipv6"]:
+            given.places[me["host"]]["mail_ipv4"].note(
+                "is missing, and mail_ipv6 too, and people submit on the internet (mail_submission_zones)",
+                "write the mail host's public address in one or both",
+            )
+    return [zone for zone in ZONES if zone in zones]
 
 
 def _login_of(mail_host: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ PASSWORD = "a password of the test"
 HASH = "{BLF-CRYPT}$2b$10$" + "u" * 53
 
 
-def build(gateway=None, more=None, **values):
+def build(gateway=None, more=None, store=None, **values):
     shared = {
         "mail_vpn_networks": ["10.99.0.0/24"],
         "mail_domains": [{"name": "example.org"}, {"name": "example.net", "allow_empty": True}],
@@ -25,7 +25,7 @@ def build(gateway=None, more=None, **values):
     }
     hosts = {
         "mx1.example.org": {**shared, "mail_ipv4": "198.51.100.11", "mail_vpn_address": "10.99.0.11"} | (gateway or {}),
-        "store.example.org": {**shared, "mail_vpn_address": "10.99.0.31"},
+        "store.example.org": {**shared, "mail_vpn_address": "10.99.0.31"} | (store or {}),
     }
     hosts |= {host: {**shared, **own} for host, own in (more or {}).items()}
     stores = ["store.example.org", *(more or {})]
@@ -75,6 +75,43 @@ def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
     }
     assert models["mx1.example.org"]["stored_senders"] == {}
     assert build(**BOB)["store.example.org"]["stored_senders"] == {}
+
+
+INTERNET = {"mail_submission_zones": ["vpn", "internet"]}
+
+
+def test_people_may_come_from_the_internet_with_jails():
+    store = build(**BOB, **PEOPLE, **INTERNET, store={"mail_ipv4": "198.51.100.31"})["store.example.org"]
+    listen = {entry["name"]: entry["zones"] for entry in store["listen"]}
+    assert (listen["submission_starttls"], listen["submissions"]) == (["internet", "vpn"], ["internet", "vpn"])
+    assert listen["imaps"] == ["vpn"]
+    assert store["submission_public_addresses"] == ["198.51.100.31"]
+    inside = build(**BOB, **PEOPLE, store={"mail_ipv4": "198.51.100.31"})["store.example.org"]
+    assert inside["submission_public_addresses"] == []
+    assert {"gatehouse-submission", "gatehouse-submissions"} <= {jail["name"] for jail in store["jails"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {**PEOPLE, **INTERNET},
+            "host store.example.org: mail_ipv4: is missing, and mail_ipv6 too, and people submit on",
+        ),
+        (
+            {**PEOPLE, **INTERNET, "mail_bans": False, "store": {"mail_ipv4": "198.51.100.31"}},
+            "mail_bans: false leaves guesses at passwords unlimited on the internet (mail_submission_zones); write",
+        ),
+        ({"mail_submission_zones": ["vpn", "dmz"]}, 'mail_submission_zones[1]: "dmz" is no zone, or is there twice'),
+        ({"mail_submission_zones": ["internet"]}, 'lacks vpn; write ["vpn"] or ["internet", "vpn"]'),
+        ({"mail_submission_zones": "vpn"}, "mail_submission_zones"),
+    ],
+)
+def test_people_on_the_internet_who_could_not_come_or_guess_freely_are_refused(values, words):
+    with pytest.raises(InventoryError) as error:
+        build(**BOB, **values)
+    assert any(words in problem for problem in error.value.problems), error.value.problems
+    build(**BOB, **INTERNET, mail_bans=False)  # without submission it is a word about nothing
 
 
 MORE = {"Bob@example.org": ["info@example.org", "sales@example.org"], "alice@example.org": "@example.net"}
