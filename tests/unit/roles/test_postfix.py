@@ -19,7 +19,11 @@ OWN = {"submission_milters", "policyd-spf_time_limit", "dns_list_x"}
 OWN |= {f"slow1_destination_{what}" for what in ("concurrency_limit", "rate_delay", "recipient_limit")}
 
 
-def rendered(known, ipv6=True):
+NOBODY = {"host": "", "port": 0, "login": ""}
+RELAY = {"host": "smtp.example.com", "port": 465, "login": "site"}
+
+
+def rendered(known, ipv6=True, relayhost=NOBODY):
     """{parameter: value} of main.cf where Postfix knows these parameters."""
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters.update(FilterModule().filters())
@@ -35,6 +39,10 @@ def rendered(known, ipv6=True):
         postfix_lmtp_tls_certificate=PAIR,
         postfix_smtpd_tls_certificates=[PAIR],
         postfix_map_type="lmdb",
+        postfix_relayhost=relayhost,
+        postfix_relayhost_ca_file="",
+        __postfix_relayhost_table="/etc/postfix/relayhost_password",
+        __postfix_ca_bundle="/etc/ssl/certs/ca-certificates.crt",
         postfix_tls_ciphers=["ECDHE-ECDSA-AES128-GCM-SHA256"],
         postfix_openssl_conf="/etc/pki/gatehouse/openssl.cnf",
         __postfix_import_environment="MAIL_CONFIG TZ",
@@ -101,6 +109,17 @@ def test_values_have_the_syntax_of_3_5(known):
 def test_where_the_kernel_has_no_ipv6_postfix_is_told_so():
     """It would warn at each start and check."""
     assert [rendered(KNOWN, ipv6)["inet_protocols"] for ipv6 in (True, False)] == ["all", "ipv4"]
+
+
+def test_a_relay_host_is_verified_and_without_one_dane_decides():
+    values, without = rendered(KNOWN, relayhost=RELAY), rendered(KNOWN)
+    assert set(values) <= {*KNOWN, *OWN}
+    assert values["relayhost"] == "[smtp.example.com]:465"
+    assert (values["smtp_tls_security_level"], without["smtp_tls_security_level"]) == ("secure", "dane")
+    assert (values["smtp_tls_wrappermode"], values["smtp_sasl_auth_enable"]) == ("yes", "yes")
+    assert "smtp_tls_wrappermode" not in rendered(KNOWN, relayhost={**RELAY, "port": 587})
+    assert "smtp_sasl_password_maps" not in rendered(KNOWN, relayhost={**RELAY, "login": ""})
+    assert not {"relayhost", "smtp_sasl_auth_enable", "smtp_tls_CAfile"} & set(without)
 
 
 @pytest.mark.parametrize(("targets", "limit"), [(0, 1000), (1000, 1000), (1200, 1200)])

@@ -1159,6 +1159,7 @@ def test_the_lab_in_whole():
             "exceptions": {"clients": [], "recipients": []},
         },
         "slow_destinations": [],
+        "relayhost": {"host": "", "port": 0, "login": ""},
         "recipients": {
             "shrink": 50,
             "max_age": 24,
@@ -1199,7 +1200,8 @@ def test_the_lab_in_whole():
         "dkim_rotation": {"published": 86400, "lifetime": 15552000, "retired": 1209600},
         "secrets": [
             "vault_mail_password_hashes", "vault_mail_tsig_keys", "vault_mail_ca_passphrase",
-            "vault_mail_login_passwords", "vault_mail_dkim_keys", "vault_mail_dns_list_keys",
+            "vault_mail_login_passwords", "vault_mail_relayhost_password", "vault_mail_dkim_keys",
+            "vault_mail_dns_list_keys",
         ],
     }  # fmt: skip
     smtp = [{"name": "smtp", "port": 25, "protocol": "tcp", "zones": ["internet", "vpn"]}]

@@ -32,6 +32,54 @@ def build(gateway=None, more=None, store=None, **values):
     return _model.build(hosts, {"mail_gateways": ["mx1.example.org"], "mail_stores": stores})
 
 
+RELAY = {"host": "smtp.example.com", "port": 465, "login": "site@example.com"}
+
+
+def test_all_mail_for_the_world_may_leave_by_one_server():
+    model = build(mail_relayhost=RELAY, vault_mail_relayhost_password="given by them")["mx1.example.org"]
+    assert model["relayhost"] == RELAY
+    assert "given by them" not in str(model)
+    without = build(mail_relayhost={"host": "Smtp.Example.com"})["mx1.example.org"]
+    assert without["relayhost"] == {"host": "smtp.example.com", "port": 587, "login": ""}
+    assert build()["mx1.example.org"]["relayhost"] == {"host": "", "port": 0, "login": ""}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mail_relayhost": "smtp.example.com"}, "mail_relayhost"),
+        ({"mail_relayhost": {"port": 587}}, "mail_relayhost.host: is missing; write {host: smtp.example.com"),
+        ({"mail_relayhost": {"host": "[smtp.example.com]"}}, "mail_relayhost.host"),
+        ({"mail_relayhost": {"host": "mx1.example.org"}}, '"mx1.example.org" is ours, so that mail would go round'),
+        ({"mail_relayhost": {"host": "example.org"}}, '"example.org" is ours, so that mail would go round'),
+        ({"mail_relayhost": {**RELAY, "port": 0}}, "mail_relayhost.port"),
+        ({"mail_relayhost": {**RELAY, "tls": False}}, "mail_relayhost.tls"),
+        ({"mail_relayhost": RELAY}, "vault_mail_relayhost_password: is missing, and mail_relayhost has a login"),
+        ({"mail_relayhost": {**RELAY, "login": "a:b"}}, 'mail_relayhost.login: "a:b" is no login'),
+        (
+            {"mail_relayhost": {"host": "smtp.example.com"}, "vault_mail_relayhost_password": "given by them"},
+            "vault_mail_relayhost_password: is written, and mail_relayhost has no login",
+        ),
+        ({"vault_mail_relayhost_password": "given by them"}, "is written, and there is no mail_relayhost; remove it"),
+        ({"mail_relayhost": RELAY, "vault_mail_relayhost_password": "given\nby them"}, "is no password: a string"),
+        ({"mail_relayhost": RELAY, "vault_mail_relayhost_password": 12345678}, "is no password: a string"),
+        ({"mail_relayhost": RELAY, "vault_mail_relayhost_password": " given by them"}, "begins or ends with a blank"),
+        (
+            {
+                "mail_relayhost": {"host": "smtp.example.com"},
+                "mail_slow_destinations": [{"domains": ["example.edu"], "delay": 5}],
+            },
+            "mail_slow_destinations: is written beside mail_relayhost, by which all mail leaves; remove one of the two",
+        ),
+    ],
+)
+def test_a_server_that_could_not_take_our_mail_is_refused(values, words):
+    with pytest.raises(InventoryError) as error:
+        build(**values)
+    assert any(words in problem for problem in error.value.problems), error.value.problems
+    assert not any("by them" in problem for problem in error.value.problems)
+
+
 def with_logins(logins, **passwords):
     return {"mail_logins": logins, "vault_mail_login_passwords": dict.fromkeys(logins, PASSWORD) | passwords}
 

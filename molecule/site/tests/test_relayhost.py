@@ -1,0 +1,105 @@
+"""All mail for the world leaves by one server, over TLS that is verified and with a login; off, nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.stress  # it takes several runs of site.yml
+
+HOST, LOGIN, PASSWORD = "internet.sender.example", "site@sender.example", "correct horse relays"
+FOLDER, CRT, KEY, REQUEST = (f"/var/tmp/smarthost{end}" for end in ("", ".crt", ".key", ".csr"))
+RELAY = {
+    "mail_relayhost": {"host": HOST, "port": 465, "login": LOGIN},
+    "vault_mail_relayhost_password": PASSWORD,
+    "postfix_relayhost_ca_file": "/etc/pki/gatehouse/ca.crt",
+}
+SERVER = (Path(__file__).parents[2] / "smarthost.py").read_text()
+SIGN = """
+umask 077; work=$(mktemp --directory); cat > $work/csr; echo subjectAltName=DNS:$2 > $work/extensions
+openssl x509 -req -in $work/csr -CA $1/ca.crt -CAkey $1/ca.key -days 2 -set_serial 77 -extfile $work/extensions
+rm -r $work
+"""
+
+
+def settings(host):
+    return host.out("sh", "-c", "postconf -n; postconf -M; find /etc/postfix -type f | sort")
+
+
+@pytest.fixture(scope="module")
+def relayed(lab):
+    """relayed(changes): the gateway with a relay host and these changes to it; without any of it in the end."""
+    host = lab.gateways[0]
+
+    def run(*more):
+        results = lab.playbook("playbooks/site.yml", "--limit", host.name, "--tags", "postfix", *more)
+        assert [result for result in results if result.get("failed")] == []
+        return [result["task"] for result in results if result.get("changed")]
+
+    def use(changes):
+        chosen = ("--extra-vars", json.dumps({**RELAY, **changes}))
+        assert run(*chosen)
+        assert run(*chosen) == []
+        return host
+
+    before = settings(host)
+    yield use
+    run()
+    assert settings(host) == before
+    assert run() == []
+
+
+@pytest.fixture(scope="module")
+def smarthost(lab, state):
+    """smarthost(): the messages that it took, as one text."""
+    outside = lab.internet
+    key = ("-newkey", "rsa:2048", "-nodes", "-keyout", KEY)
+    outside.out("openssl", "req", "-new", *key, "-subj", f"/CN={HOST}", "-out", REQUEST)
+    sign = ["sh", "-c", SIGN, "sign", str(state / "pki"), HOST]
+    signed = subprocess.run(sign, input=outside.out("cat", REQUEST), capture_output=True, text=True, check=True).stdout
+    outside.run("tee", CRT, given=signed)
+    outside.out("mkdir", "-p", FOLDER)
+    order = {"port": 465, "certificate": CRT, "key": KEY, "login": LOGIN, "password": PASSWORD, "folder": FOLDER}
+    outside.run("tee", f"{FOLDER}.json", given=json.dumps(order))
+    outside.run("tee", f"{FOLDER}.py", given=SERVER)
+    start = f"python3 {FOLDER}.py < {FOLDER}.json > {FOLDER}.log 2>&1 & echo $!"
+    pid = outside.out("sh", "-c", start).strip()
+    yield lambda: outside.out("sh", "-c", f"cat {FOLDER}/* 2> /dev/null || true")
+    outside.out("kill", pid)
+    outside.out("sh", "-c", f"rm -r {FOLDER} {FOLDER}.*")
+
+
+# What is changed, and what the log says why the message waits; the first one is right, and it leaves.
+CASES = {
+    "as it should be": ({}, ""),
+    "another password": ({"vault_mail_relayhost_password": "correct horse guesses"}, "SASL authentication failed"),
+    "a certificate of nobody's": ({"postfix_relayhost_ca_file": ""}, "Server certificate not trusted"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mail_leaves_by_the_relay_host_that_is_verified_or_waits(lab, mail, submit, wait, smarthost, relayed, case):
+    changes, why = CASES[case]
+    gateway = relayed(changes)
+    number = mail.new_id()
+    text = f"From: alice@example.org\r\nTo: dave@sender.example\r\nMessage-ID: {number}\r\n\r\nhello\r\n"
+    try:
+        assert submit(gateway, [text])[0][0] == 250
+        if why:
+            wait(lambda: any(why in str(message) for message in gateway.queue()), 60, why)
+            assert number not in smarthost()
+        else:
+            wait(lambda: number in smarthost(), 60, "the message")
+            assert smarthost().count("DKIM-Signature:") == 2
+            assert gateway.out("stat", "--format=%a %U", "/etc/postfix/relayhost_password.lmdb").split() == [
+                "600",
+                "root",
+            ]
+    finally:
+        gateway.out("postsuper", "-d", "ALL")
+    # What comes in is as before.
+    mail.wait_for("bob@example.org", mail.send(gateway.mail_ipv4, "bob@example.org"))
+    assert PASSWORD not in gateway.out("postconf", "-n") + gateway.mail_log()
