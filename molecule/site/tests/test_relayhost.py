@@ -1,4 +1,4 @@
-"""All mail for the world leaves by one server, over TLS that is verified and with a login; off, nothing is left of it."""
+"""All mail for the world leaves by one server, over TLS that is verified and with a login; off, nothing is left."""
 
 from __future__ import annotations
 
