@@ -53,6 +53,15 @@ OPTIONS = {
         None,
         "(?:unit|enabled|process) .*postfix|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
     ),
+    "a relay host": (
+        {
+            "mail_relayhost": {"host": "internet.sender.example", "login": "site@sender.example"},
+            "vault_mail_relayhost_password": "correct horse relays",
+        },
+        "postfix",
+        "relayhost",
+        None,
+    ),
     "pushed recipients": (
         {"mail_recipients_sources": [{"doveadm": "*"}]},
         "recipients,postfix",
