@@ -70,7 +70,6 @@ def other() -> dict[str, dict[str, Any]]:
         "mail_tried_checks": ["greylisting"],
         "mail_bans": False,
         "mail_submission": False,
-        "mail_sieve_vacation": False,
         "public_suffix_list_refresh": "cron",
         "mail_slow_destinations": [
             {"domains": ["far.example", "away.example"], "concurrency": 2},
@@ -116,8 +115,6 @@ def mixed(seed: int) -> dict[str, dict[str, Any]]:
                 hosts[host] |= {name: own[name]} if name in own else {}
     for own in hosts.values():  # policyd-spf goes with opendmarc alone
         own["mail_policyd_spf"] = own["mail_dmarc_judge"] == "opendmarc" and seed % 2 == 1
-        if not own["mail_submission"] or own["mail_dmarc_judge"] == "opendmarc":  # whose answers there are not
-            own["mail_sieve_vacation"] = False
     return hosts
 
 

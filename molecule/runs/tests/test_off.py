@@ -38,17 +38,11 @@ OPTIONS = {
         {"mail_milter_sockets": "inet"}, f"platform,{JUDGES},opendkim,clamav", "milter_port|gatehouse_clamav", None
     ),
     "no sieve": (
-        {"mail_sieve": False, "mail_sieve_vacation": False},
-        "firewall,platform,dovecot,fail2ban,postfix",
-        None,
-        "dovecot.*sieve",
-    ),
-    "no vacation": (
-        {"mail_sieve_vacation": False}, "dovecot", None, "sieve/global"
+        {"mail_sieve": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "dovecot.*sieve"
     ),
     "no pop3": ({"mail_pop3": False}, "firewall,platform,dovecot,fail2ban,postfix", None, "pop3-login"),
     "no submission for people": (
-        {"mail_submission": False, "mail_sieve_vacation": False},
+        {"mail_submission": False},
         "firewall,platform,unbound,dovecot,dmarc,submission,fail2ban,sasl,postfix",
         None,
         "(?:unit|enabled|process) .*postfix|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
@@ -71,7 +65,7 @@ OPTIONS = {
     "no bans": ({"mail_bans": False}, "fail2ban,postfix", None, "fail2ban"),
 }  # fmt: skip
 OFTEN = ["no bans"]
-STORE_ALONE = ["no submission for people", "no vacation"]  # of what gateways have for themselves
+STORE_ALONE = ["no submission for people"]  # of what gateways have for themselves
 
 
 def traces(hosts, pattern):

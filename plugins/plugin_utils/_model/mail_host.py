@@ -12,23 +12,15 @@ from typing import Any
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model import inventory
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.given import Given
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.inventory import Place, kind
-from ansible_collections.gatehouse.mail.plugins.plugin_utils._model.milters import JUDGE
 
-VARIABLES: dict[str, Any] = {
-    "mail_sieve": True,
-    "mail_sieve_vacation": False,
-    "mail_pop3": False,
-    "mail_quota": "",
-    "mail_mailbox_quotas": {},
-}
+VARIABLES: dict[str, Any] = {"mail_sieve": True, "mail_pop3": False, "mail_quota": "", "mail_mailbox_quotas": {}}
 UNLIMITED = "none"
 UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"([1-9][0-9]{0,5})([MGT])")
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `sieve`, `sieve_vacation`, `pop3`, `quota` and `mailbox_quotas` of the model; quotas are bytes, and 0
-    is none."""
+    """The parts `sieve`, `pop3`, `quota` and `mailbox_quotas` of the model; quotas are bytes, and 0 is none."""
     least = site["message_size_limit"]
     own: dict[str, int] = {}
     at = given.at("mail_mailbox_quotas")
@@ -44,31 +36,12 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
         elif mailbox and mailbox not in site["mailboxes"]:
             at[key].refuse(key, "is not a mailbox", "write one of mail_mailboxes, or remove it here")
         own[mailbox] = _size(at[key], value, least)
-    sieve = given.boolean("mail_sieve")
     return {
-        "sieve": sieve,
-        "sieve_vacation": _vacation(given, sieve, site),
+        "sieve": given.boolean("mail_sieve"),
         "pop3": given.boolean("mail_pop3"),
         "quota": _size(given.at("mail_quota"), given["mail_quota"], least) if given["mail_quota"] != "" else 0,
         "mailbox_quotas": {mailbox: own[mailbox] for mailbox in sorted(own)},
     }
-
-
-def _vacation(given: Given, sieve: bool, site: Mapping[str, Any]) -> bool:
-    """Whether who is away has it said: to senders whom our own judge knows, and by the way out of people's mail."""
-    on = given.boolean("mail_sieve_vacation")
-    for wanted, why, instead in (
-        (sieve, "is on, and no mail is filed by Sieve", "mail_sieve: true"),
-        (site["submission"], "is on, and the mail host has no way out for its answers", "mail_submission: true"),
-        (
-            JUDGE in site["milter_chains"]["smtp"],
-            "is on, and answers only whom our own judge knows",
-            "mail_dmarc_judge: dmarc",
-        ),
-    ):
-        if on and not wanted:
-            given.at("mail_sieve_vacation").note(why, f"write {instead}, or false here")
-    return on
 
 
 def _size(at: Place, value: object, least: int) -> int:

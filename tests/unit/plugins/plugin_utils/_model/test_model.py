@@ -1094,7 +1094,6 @@ def test_the_lab_in_whole():
         },
         "users": "inventory",
         "sieve": True,
-        "sieve_vacation": False,
         "pop3": False,
         "quota": 0,
         "mailbox_quotas": {},

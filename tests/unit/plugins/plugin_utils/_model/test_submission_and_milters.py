@@ -289,34 +289,6 @@ def test_users_that_nobody_or_two_would_keep_are_refused(values, words):
     assert any(words in problem for problem in error.value.problems), error.value.problems
 
 
-def test_who_is_away_has_it_said_by_the_way_out_of_people():
-    assert build(**BOB, **PEOPLE, mail_sieve_vacation=True)["store.example.org"]["sieve_vacation"] is True
-    assert build(**BOB, **PEOPLE)["store.example.org"]["sieve_vacation"] is False
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (
-            {},
-            "mail_sieve_vacation: is on, and the mail host has no way out for its answers; write mail_submission: true",
-        ),
-        (
-            {**PEOPLE, "mail_sieve": False},
-            "is on, and no mail is filed by Sieve; write mail_sieve: true, or false here",
-        ),
-        (
-            {**PEOPLE, "mail_dmarc_judge": "opendmarc"},
-            "is on, and answers only whom our own judge knows; write mail_dm",
-        ),
-    ],
-)
-def test_answers_that_could_not_leave_or_could_go_to_anybody_are_refused(values, words):
-    with pytest.raises(InventoryError) as error:
-        build(**BOB, mail_sieve_vacation=True, **values)
-    assert any(words in problem for problem in error.value.problems), error.value.problems
-
-
 @pytest.mark.parametrize(
     ("values", "words"),
     [
