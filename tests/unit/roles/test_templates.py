@@ -37,6 +37,30 @@ def test_every_template_is_rendered(renderer):
     assert templates() - renderer.sources == set()
 
 
+# What no site of SITES has, since it goes with none of them.
+CHOSEN = {
+    "a relay host": {
+        "mail_relayhost": {"host": "smtp.example.com", "port": 465, "login": "site@example.com"},
+        "vault_mail_relayhost_password": "given by them",
+    },
+    "users of the operator's own": {
+        "mail_users": "external",
+        "vault_mail_password_hashes": {},
+        "mail_mailbox_quotas": {},
+    },
+    "people on the internet": {"mail_submission_zones": ["internet", "vpn"]},
+}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_what_a_site_may_choose_is_rendered(renderer, name):
+    hosts = {host: {**own, **CHOSEN[name]} for host, own in copy.deepcopy(SITES["lab"]).items()}
+    hosts["store.example.org"]["mail_ipv4"] = "198.51.100.31"
+    problems, models = judged(hosts)
+    assert problems == []
+    renders(renderer, hosts, models)
+
+
 ALONE = sorted(path.name for path in ROLES.iterdir() if path.name != "mail")
 SECRETS = {"vault_hash_of_alice": "{SSHA256}x", "vault_store_password": "a password of the store"}
 
