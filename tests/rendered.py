@@ -150,6 +150,8 @@ def _registered() -> set[str]:
 
 # Of modules of ours, what they would say of arguments without a host.
 def _tables(arguments: Mapping[str, Any]) -> None:
+    if arguments.get("state") == "absent":
+        return
     for table in arguments.get("tables", [arguments]):
         _postmap.check(_postmap.entries_of(table["entries"]), _postmap.Form(table["type"]))
 

@@ -1,12 +1,15 @@
 """main.cf as EL 9's Postfix would read it: no parameter and no syntax that is newer than 3.5."""
 
+import base64
 import re
 from pathlib import Path
 
 import jinja2
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.filter.core import FilterModule
+from ansible.template import Templar, trust_as_template
 from ansible_collections.gatehouse.mail.plugins.plugin_utils._postfix_policy import slow
 
 ROOT = Path(__file__).parents[3]
@@ -119,7 +122,46 @@ def test_a_relay_host_is_verified_and_without_one_dane_decides():
     assert (values["smtp_tls_wrappermode"], values["smtp_sasl_auth_enable"]) == ("yes", "yes")
     assert "smtp_tls_wrappermode" not in rendered(KNOWN, relayhost={**RELAY, "port": 587})
     assert "smtp_sasl_password_maps" not in rendered(KNOWN, relayhost={**RELAY, "login": ""})
-    assert not {"relayhost", "smtp_sasl_auth_enable", "smtp_tls_CAfile"} & set(without)
+    assert values["smtp_delivery_status_filter"] == "pcre:/etc/postfix/relayhost_refusals"
+    assert not {"relayhost", "smtp_sasl_auth_enable", "smtp_tls_CAfile", "smtp_delivery_status_filter"} & set(without)
+
+
+# What Postfix' smtp says of a delivery (RFC 3463 and words), and whether mail then waits.
+REFUSALS = {
+    "5.7.0 host relay.example.com[192.0.2.1] said: 530 5.7.0 Must log in (in reply to MAIL FROM command)": True,
+    "5.5.1 host smtp.example.com[192.0.2.1] said: 530-5.5.1 Access denied 530 5.5.1 (in reply to MAIL FROM command)": True,
+    "5.0.0 host smtp.example.com[192.0.2.1] said: 550 relay not permitted (in reply to RCPT TO command)": True,
+    "5.7.1 host smtp.example.com[192.0.2.1] said: 554 5.7.1 <a@b.example>: Relay access denied": True,
+    "5.5.4 host smtp.example.com[192.0.2.1] said: 503 5.5.4 Error: send AUTH command first.": True,
+    "5.7.1 host smtp.example.com[192.0.2.1] said: 553 5.7.1 <a@b.example>: Sender address rejected: not logged in": True,
+    "5.7.1 host smtp.example.com[192.0.2.1] said: 550 5.7.1 Authentication is required": True,
+    "5.7.1 host relay.example.com[192.0.2.1] said: 554 5.7.1 Message looks like spam": False,
+    "5.1.1 host relay.example.com[192.0.2.1] said: 550 5.1.1 <relay@b.example>: User unknown": False,
+    "5.7.26 host smtp.example.com[192.0.2.1] said: 550 5.7.26 Unauthenticated email is not accepted": False,
+    "4.7.0 host smtp.example.com[192.0.2.1] said: 454 4.7.0 Temporary authentication failure": False,
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_what_a_relay_host_says_of_us_makes_mail_wait_and_of_the_message_does_not(status):
+    rules = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__postfix_relayhost_refusals"]
+    assert {rule["value"] for rule in rules} == {"4$1"}
+    found = [re.search(rule["key"].strip("/"), status, re.IGNORECASE | re.DOTALL) for rule in rules]
+    assert any(found) == REFUSALS[status]
+    assert all("4" + match[1] == "4" + status[1:] for match in found if match)
+
+
+def test_the_rows_of_the_relay_host_s_table_are_read_as_they_were_written():
+    """An old row stays beside the new one until Postfix has been reloaded; blanks may be in a password."""
+    written = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__postfix_relayhost_rows"]
+    text = "[a.example]:587 site:with blanks and # in it\n[b.example]:465 other:x\n"
+    used = {"content": base64.b64encode(text.encode()).decode()}
+    for found, rows in (
+        (used, {"[a.example]:587": "site:with blanks and # in it", "[b.example]:465": "other:x"}),
+        ({"failed": True, "msg": "file not found"}, {}),
+    ):
+        templar = Templar(DataLoader(), variables={"__postfix_relayhost_used": found})
+        assert templar.template(trust_as_template(written)) == rows
 
 
 @pytest.mark.parametrize(("targets", "limit"), [(0, 1000), (1000, 1000), (1200, 1200)])
