@@ -78,9 +78,8 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
         records.append(f"{gateway['name']}. 60 IN {'AAAA' if ':' in address else 'A'} {address}")
     return {
         "stored_senders": _senders(senders),
-        "submission_public_addresses": [
-            me[key] for key in ("ipv4", "ipv6") if me[key] and "internet" in site["submission_zones"]
-        ],
+        # Bans and Postfix' limits are for one address, and who has IPv6 has 2^64 of them to guess from.
+        "submission_public_addresses": [me["ipv4"]] if me["ipv4"] and "internet" in site["submission_zones"] else [],
         "way_out": {
             "name": ALL_GATEWAYS,
             "login": _login_of(me),
@@ -96,7 +95,7 @@ def absent(me: Mapping[str, Any], site: Mapping[str, Any]) -> list[str]:
 
 
 def _zones(given: Given, on: bool, site: Mapping[str, Any]) -> list[str]:
-    """The zones in which people submit. On the internet a mail host needs an address that people can reach."""
+    """The zones in which people submit. On the internet a mail host needs an IPv4 address."""
     at, value = given.at("mail_submission_zones"), given["mail_submission_zones"]
     zones = inventory.sequence(at, value, '["internet", "vpn"]')
     for index, zone in enumerate(zones):
@@ -105,10 +104,10 @@ def _zones(given: Given, on: bool, site: Mapping[str, Any]) -> list[str]:
     if "vpn" not in zones:
         at.refuse(list(zones), "lacks vpn", 'write ["vpn"] or ["internet", "vpn"]')
     for me in site["_hosts"] if on and "internet" in zones else ():
-        if me["group"] == STORES and not me["ipv4"] and not me["ipv6"]:
+        if me["group"] == STORES and not me["ipv4"]:
             given.places[me["host"]]["mail_ipv4"].note(
-                "is missing, and mail_ipv6 too, and people submit on the internet (mail_submission_zones)",
-                "write the mail host's public address in one or both",
+                "is missing, and people submit on the internet (mail_submission_zones), by IPv4 alone",
+                "write the mail host's public address",
             )
     return [zone for zone in ZONES if zone in zones]
 

@@ -134,6 +134,9 @@ def test_people_may_come_from_the_internet_with_jails():
     assert (listen["submission_starttls"], listen["submissions"]) == (["internet", "vpn"], ["internet", "vpn"])
     assert listen["imaps"] == ["vpn"]
     assert store["submission_public_addresses"] == ["198.51.100.31"]
+    both = {"mail_ipv4": "198.51.100.31", "mail_ipv6": "2a0c:b641:5::31"}
+    store = build(**BOB, **PEOPLE, **INTERNET, store=both)["store.example.org"]
+    assert store["submission_public_addresses"] == ["198.51.100.31"]
     inside = build(**BOB, **PEOPLE, store={"mail_ipv4": "198.51.100.31"})["store.example.org"]
     assert inside["submission_public_addresses"] == []
     assert {"gatehouse-submission", "gatehouse-submissions"} <= {jail["name"] for jail in store["jails"]}
@@ -144,7 +147,11 @@ def test_people_may_come_from_the_internet_with_jails():
     [
         (
             {**PEOPLE, **INTERNET},
-            "host store.example.org: mail_ipv4: is missing, and mail_ipv6 too, and people submit on",
+            "host store.example.org: mail_ipv4: is missing, and people submit on the internet (mail_submission_zones)",
+        ),
+        (
+            {**PEOPLE, **INTERNET, "store": {"mail_ipv6": "2a0c:b641:5::31"}},
+            "host store.example.org: mail_ipv4: is missing, and people submit on the internet (mail_submission_zones)",
         ),
         (
             {**PEOPLE, **INTERNET, "mail_bans": False, "store": {"mail_ipv4": "198.51.100.31"}},
