@@ -41,6 +41,12 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     relayhost = _relayhost(given, site)
     if classes and relayhost["host"]:
         at.note("is written beside mail_relayhost, by which all mail leaves", "remove one of the two")
+    # A provider holds senders to the login, and forwarded mail has a stranger's, to whom we would have to return it.
+    if relayhost["login"] and given["mail_external_targets"]:
+        given.at("mail_external_targets").note(
+            "is written beside mail_relayhost with a login, which mail of strangers may not leave by",
+            "remove one of the two, or the login where the server knows the gateways by their addresses",
+        )
     return {"slow_destinations": classes, "relayhost": relayhost}
 
 

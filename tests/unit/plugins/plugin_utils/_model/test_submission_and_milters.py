@@ -71,6 +71,14 @@ def test_all_mail_for_the_world_may_leave_by_one_server():
             },
             "mail_slow_destinations: is written beside mail_relayhost, by which all mail leaves; remove one of the two",
         ),
+        (
+            {
+                "mail_relayhost": RELAY,
+                "vault_mail_relayhost_password": "given by them",
+                "mail_external_targets": ["carol@example.edu"],
+            },
+            "mail_external_targets: is written beside mail_relayhost with a login, which mail of strangers may not",
+        ),
     ],
 )
 def test_a_server_that_could_not_take_our_mail_is_refused(values, words):
@@ -78,6 +86,11 @@ def test_a_server_that_could_not_take_our_mail_is_refused(values, words):
         build(**values)
     assert any(words in problem for problem in error.value.problems), error.value.problems
     assert not any("by them" in problem for problem in error.value.problems)
+
+
+def test_forwarded_mail_may_leave_by_a_server_that_asks_for_no_login():
+    model = build(mail_relayhost={"host": "smtp.example.com"}, mail_external_targets=["carol@example.edu"])
+    assert model["mx1.example.org"]["relayhost"]["host"] == "smtp.example.com"
 
 
 def with_logins(logins, **passwords):
