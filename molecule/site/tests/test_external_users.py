@@ -32,11 +32,20 @@ def test_users_of_the_operator_s_own_are_never_written(lab, mail, hashed, wait):
 
     inventory_s, first, second = store.lab_passwords[ALICE], "correct horse own", "correct horse other own"
     assert [knows(password) for password in (inventory_s, first)] == [True, False]
+    chosen = ("--extra-vars", json.dumps(OWN))
     try:
-        run("--extra-vars", json.dumps(OWN))
-        assert store.out("cat", PEOPLE) == ""
+        for there in ("rm -f", "truncate --size 0"):  # nobody could log in
+            store.out("sh", "-c", f"{there} {PEOPLE}")
+            results = lab.playbook("playbooks/site.yml", "--tags", "dovecot", "--limit", store.name, *chosen)
+            failed = [result for result in results if result.get("failed")]
+            assert [result["host"] for result in failed] == [store.name]
+            assert f"{PEOPLE} has nobody" in failed[0]["msg"]
+            assert knows(inventory_s)
+        store.run("tee", PEOPLE, given=f"{ALICE}:{hashed(first)}::::::\n")
+        store.out("sh", "-c", f"chown root:dovecot {PEOPLE}; chmod 640 {PEOPLE}")
+        run(*chosen)
         assert store.run("test", "-e", USERS, check=False).returncode == 1
-        assert not knows(inventory_s)
+        assert [knows(password) for password in (inventory_s, first)] == [False, True]
         for password in (first, second):  # each holds at once
             line = f"{ALICE}:{hashed(password)}::::::userdb_quota_rule=*:storage=3G\n"
             store.run("tee", PEOPLE, given=line)
@@ -44,7 +53,7 @@ def test_users_of_the_operator_s_own_are_never_written(lab, mail, hashed, wait):
                 False,
                 *(word == password for word in (first, second)),
             ]
-        assert run("--extra-vars", json.dumps(OWN)) == []
+        assert run(*chosen) == []
         assert store.out("cat", PEOPLE) == line
         assert "3145728" in store.out("doveadm", "quota", "get", "-u", ALICE)
         gateway = lab.gateways[0]

@@ -122,7 +122,7 @@ def test_a_relay_host_is_verified_and_without_one_dane_decides():
     assert (values["smtp_tls_wrappermode"], values["smtp_sasl_auth_enable"]) == ("yes", "yes")
     assert "smtp_tls_wrappermode" not in rendered(KNOWN, relayhost={**RELAY, "port": 587})
     assert "smtp_sasl_password_maps" not in rendered(KNOWN, relayhost={**RELAY, "login": ""})
-    assert values["smtp_delivery_status_filter"] == "pcre:/etc/postfix/relayhost_refusals"
+    assert values["smtp_delivery_status_filter"] == "pcre:/etc/postfix/outgoing_refusals"
     assert not {"relayhost", "smtp_sasl_auth_enable", "smtp_tls_CAfile", "smtp_delivery_status_filter"} & set(without)
 
 
