@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -17,6 +18,8 @@ RELAY = {
     "vault_mail_relayhost_password": PASSWORD,
     "postfix_relayhost_ca_file": "/etc/pki/gatehouse/ca.crt",
 }
+BY_STARTTLS = {"mail_relayhost": {"host": HOST, "login": LOGIN}}  # at 587
+SILENT = f"{FOLDER}.silent"
 SERVER = (Path(__file__).parents[2] / "smarthost.py").read_text()
 SIGN = """
 umask 077; work=$(mktemp --directory); cat > $work/csr; echo subjectAltName=DNS:$2 > $work/extensions
@@ -41,7 +44,7 @@ def relayed(lab):
 
     def use(changes):
         chosen = ("--extra-vars", json.dumps({**RELAY, **changes}))
-        assert run(*chosen)
+        run(*chosen)
         assert run(*chosen) == []
         return host
 
@@ -62,7 +65,7 @@ def smarthost(lab, state):
     signed = subprocess.run(sign, input=outside.out("cat", REQUEST), capture_output=True, text=True, check=True).stdout
     outside.run("tee", CRT, given=signed)
     outside.out("mkdir", "-p", FOLDER)
-    order = {"port": 465, "certificate": CRT, "key": KEY, "login": LOGIN, "password": PASSWORD, "folder": FOLDER}
+    order = {"certificate": CRT, "key": KEY, "login": LOGIN, "password": PASSWORD, "folder": FOLDER, "silent": SILENT}
     outside.run("tee", f"{FOLDER}.json", given=json.dumps(order))
     outside.run("tee", f"{FOLDER}.py", given=SERVER)
     start = f"python3 {FOLDER}.py < {FOLDER}.json > {FOLDER}.log 2>&1 & echo $!"
@@ -75,6 +78,7 @@ def smarthost(lab, state):
 # What is changed, and what the log says why the message waits; the first one is right, and it leaves.
 CASES = {
     "as it should be": ({}, ""),
+    "by STARTTLS": (BY_STARTTLS, ""),
     "another password": ({"vault_mail_relayhost_password": "correct horse guesses"}, "SASL authentication failed"),
     "a certificate of nobody's": ({"postfix_relayhost_ca_file": ""}, "Server certificate not verified"),
 }
@@ -103,3 +107,44 @@ def test_mail_leaves_by_the_relay_host_that_is_verified_or_waits(lab, mail, subm
     # What comes in is as before.
     mail.wait_for("bob@example.org", mail.send(gateway.mail_ipv4, "bob@example.org"))
     assert PASSWORD not in gateway.out("postconf", "-n") + gateway.mail_log()
+
+
+def letter(number):
+    return f"From: alice@example.org\r\nTo: dave@sender.example\r\nMessage-ID: {number}\r\n\r\nhello\r\n"
+
+
+def test_mail_waits_while_the_relay_host_offers_no_login(lab, mail, submit, wait, smarthost, relayed):
+    """Without AUTH Postfix sends without a login, and is told 530."""
+    gateway, number = relayed({}), mail.new_id()
+    lab.internet.out("touch", SILENT)
+    try:
+        assert submit(gateway, [letter(number)])[0][0] == 250
+        wait(lambda: any("530 5.7.0" in str(message) for message in gateway.queue()), 60, "the refusal")
+        assert number not in smarthost()
+    finally:
+        lab.internet.out("rm", SILENT)
+    gateway.out("postqueue", "-f")
+    wait(lambda: number in smarthost(), 60, "the message")
+
+
+def test_no_mail_is_returned_while_the_relay_host_changes_and_goes(lab, mail, submit, wait, smarthost, relayed):
+    gateway = relayed({})
+    log = len(gateway.mail_log())
+    chosen = json.dumps({**RELAY, **BY_STARTTLS})
+    for more in (("--extra-vars", chosen), ()):
+        run = ("playbooks/site.yml", "--limit", gateway.name, "--tags", "postfix", *more)
+        process, numbers = lab.start_playbook(*run, output=subprocess.DEVNULL), []
+        while process.returncode is None:
+            numbers.append(mail.new_id())
+            assert submit(gateway, [letter(numbers[-1])])[0][0] == 250
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a login has its limit in a minute
+                process.wait(2)
+        assert process.returncode == 0
+        if more:
+            wait(lambda: all(number in smarthost() for number in numbers), 60, "all messages")  # noqa: B023
+            assert gateway.out("cat", "/etc/postfix/relayhost_password").split() == [
+                f"[{HOST}]:587",
+                *f"{LOGIN}:{PASSWORD}".split(),
+            ]
+        wait(lambda: gateway.queue() == [], 60, "an empty queue")
+    assert "status=bounced" not in gateway.mail_log()[log:]
