@@ -189,3 +189,32 @@ def test_a_tried_check_warns():
     assert " ".join(rendered(KNOWN)["smtpd_sender_restrictions"].split()) == (
         "warn_if_reject reject_non_fqdn_sender, reject_unknown_sender_domain"
     )
+
+
+def test_the_password_of_the_old_relay_host_stays_until_postfix_is_reloaded():
+    tasks = [task["name"] for task in yaml.safe_load((ROLE / "tasks/configure.yml").read_text())]
+    steps = [
+        "Write the password at the relay host",
+        "Put the candidate into place",
+        "Leave the relay host that was there",
+    ]
+    steps += ["Keep no other password", "Take away a password that nobody uses"]
+    assert [task for task in tasks if task in steps] == steps
+
+
+FORGED = ["Authentication-Results", "ARC-Authentication-Results", "ARC-Seal", "X-Spam-Flag", "X-Virus-Scanned"]
+FORGED += ["Received-SPF", "DKIM-Filter"]
+OTHERS = ["DKIM-Signature", "Subject", "Received", "X-Test"]
+
+
+@pytest.mark.parametrize("field", [*FORGED, *OTHERS])
+def test_verdicts_of_others_come_in_by_no_door(field):
+    """Neither from the world, nor from a person to another one on the same mail host."""
+    submission = yaml.safe_load((ROOT / "roles/submission/vars/main.yml").read_text())["__submission_tables"]
+    [ours] = [table["entries"] for table in submission if table["path"] == "/etc/postfix/verdicts"]
+    theirs = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__postfix_verdicts"]
+    for rules in (ours, theirs):
+        keys = [re.sub(r"\{\{.*?\}\}", "Received-SPF|", rule["key"]).strip("/") for rule in rules]
+        assert any(re.match(key, f"{field}: x", re.IGNORECASE) for key in keys) == (field in FORGED)
+    text = (ROOT / "roles/submission/templates/etc/postfix/main.cf.j2").read_text()
+    assert re.findall(r"(?m)^(\w+) = .*pcre:/etc/postfix/verdicts", text) == ["header_checks"]
