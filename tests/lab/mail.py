@@ -7,7 +7,7 @@ import dataclasses
 import email
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
@@ -96,7 +96,7 @@ def doors(lab: Lab) -> Callable[..., list[int]]:
     """doors(login, password, host=, ports=): those of a host's ports, of the mail host's by default, that take it."""
     ca = lab.store.out("cat", "/etc/pki/gatehouse/ca.crt")
 
-    def ask(login: str, password: str, host: Host = lab.store, ports: list[int] = DOORS) -> list[int]:
+    def ask(login: str, password: str, host: Host = lab.store, ports: Sequence[int] = (*DOORS,)) -> list[int]:
         order = {"host": host.name, "address": host.mail_vpn_address, "ca": ca, "ports": ports}
         return lab.client.python("log_in.py", {**order, "user": login, "password": password})
 

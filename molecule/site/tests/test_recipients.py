@@ -61,10 +61,12 @@ def pushed(lab, wait):
     put(lab, ALIASES, "")
     try:
         assert failed(lab.playbook(*TAGS, "--extra-vars", json.dumps(SOURCES))) == []
+        # Whatever an earlier run that was broken off has left there.
+        lab.store.run("gatehouse-recipients", "push", "--accept-shrink", check=False)
         wait(lambda: lab.store.run("gatehouse-recipients", "status", check=False).returncode == 0, 60, "the first push")
         yield
     finally:
-        results = lab.playbook(*TAGS)
+        results = lab.playbook(*TAGS, "--extra-vars", "postfix_allow_shrink=true")
         lab.store.out("rm", "-f", PEOPLE, ALIASES)
     assert failed(results) == []
 
@@ -221,7 +223,7 @@ THEFT = {
     "a file": (["{name}", "cat /etc/passwd"], "", "root:"),
     "sftp": (["-s", "{name}", "sftp"], INIT, "\0"),
     "another mail host's name": (["{name}", "other.example.org"], OTHERS, '"digest"'),
-    "a terminal": (["-tt", "{name}"], "x\n", "\r\n"),
+    "a terminal": (["-tt", "{name}"], "who types\n", "who types\n"),  # a terminal's echo
     "the way to another port": (["-W", "127.0.0.1:25", "{name}"], "", "220"),
     "a port of the gateway's": (["-R", "127.0.0.1:2525:127.0.0.1:25", "{name}"], "", None),
     "a socket of the gateway's": (["-R", "/tmp/stolen:127.0.0.1:25", "{name}"], "", None),

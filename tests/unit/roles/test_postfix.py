@@ -26,7 +26,7 @@ NOBODY = {"host": "", "port": 0, "login": ""}
 RELAY = {"host": "smtp.example.com", "port": 465, "login": "site"}
 
 
-def rendered(known, ipv6=True, relayhost=NOBODY):
+def rendered(known, ipv6=True, relayhost=None):
     """{parameter: value} of main.cf where Postfix knows these parameters."""
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     environment.filters.update(FilterModule().filters())
@@ -42,7 +42,7 @@ def rendered(known, ipv6=True, relayhost=NOBODY):
         postfix_lmtp_tls_certificate=PAIR,
         postfix_smtpd_tls_certificates=[PAIR],
         postfix_map_type="lmdb",
-        postfix_relayhost=relayhost,
+        postfix_relayhost=relayhost or NOBODY,
         postfix_relayhost_ca_file="",
         __postfix_relayhost_table="/etc/postfix/relayhost_password",
         __postfix_ca_bundle="/etc/ssl/certs/ca-certificates.crt",
