@@ -61,14 +61,20 @@ def pushed(lab, wait):
     put(lab, ALIASES, "")
     try:
         assert failed(lab.playbook(*TAGS, "--extra-vars", json.dumps(SOURCES))) == []
-        # Whatever an earlier run that was broken off has left there.
-        lab.store.run("gatehouse-recipients", "push", "--accept-shrink", check=False)
         wait(lambda: lab.store.run("gatehouse-recipients", "status", check=False).returncode == 0, 60, "the first push")
         yield
     finally:
         results = lab.playbook(*TAGS, "--extra-vars", "postfix_allow_shrink=true")
         lab.store.out("rm", "-f", PEOPLE, ALIASES)
     assert failed(results) == []
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(lab, pushed):
+    """Each test begins with the mail host's own people at every gateway, whatever one that was broken off has left."""
+    people(lab)
+    put(lab, ALIASES, "")
+    lab.store.out("gatehouse-recipients", "push", "--accept-shrink")
 
 
 @pytest.fixture
@@ -94,7 +100,6 @@ def soon(lab, rcpt):
     return see
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_mailbox_made_at_the_mail_host_is_known_everywhere_within_5_s(lab, mail, soon, wait):
     (alice,) = [
         line
@@ -156,7 +161,6 @@ RAILS = {
 }
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_push_that_is_refused_changes_nothing(lab, gateway, soon, wait):
     people(lab, *MORE)
     soon(MORE[-1], UP)
@@ -174,7 +178,6 @@ def test_a_push_that_is_refused_changes_nothing(lab, gateway, soon, wait):
         assert gateway.out("sh", "-c", TABLES) != before
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_stream_that_is_cut_or_never_ends_changes_nothing(lab, gateway):
     with by_hand(lab):
         whole = stream(serial(gateway) + 1, [*HERE, *MORE])
@@ -196,7 +199,6 @@ def test_a_stream_that_is_cut_or_never_ends_changes_nothing(lab, gateway):
     lab.store.out("gatehouse-recipients", "push", "--accept-shrink")
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_list_that_shrank_wants_a_word_at_the_mail_host(lab, soon, wait):
     people(lab, *MORE)
     soon(MORE[-1], UP)
@@ -257,7 +259,6 @@ LIMITS = {
 }
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_stolen_key_can_do_nothing_else(lab, gateway):
     assert stolen(lab, gateway) == set()
     assert json.loads(ssh(lab, gateway, gateway.name, "id", given="").stdout)["code"] == "header"
@@ -272,7 +273,6 @@ def test_a_stolen_key_can_do_nothing_else(lab, gateway):
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-@pytest.mark.usefixtures("pushed")
 def test_each_limit_of_the_key_is_what_keeps_a_thief_out(lab, gateway, limit):
     broken, gets = LIMITS[limit]
     gateway.out("cp", "-p", KEYS, "/root/keys")
@@ -285,11 +285,10 @@ def test_each_limit_of_the_key_is_what_keeps_a_thief_out(lab, gateway, limit):
     assert stolen(lab, gateway, *gets) == set()
 
 
-@pytest.mark.usefixtures("pushed")
 def test_no_environment_of_a_thief_s_reaches_the_receiver(lab, gateway):
     """Not even where sshd would take it: Python is told to look at none of its own."""
     drop_in = "/etc/ssh/sshd_config.d/00-thief.conf"
-    gateway.out("sh", "-c", f"echo 'AcceptEnv PYTHON* LC_*' > {drop_in}; systemctl reload ssh sshd 2> /dev/null; :")
+    gateway.out("sh", "-c", f"echo 'AcceptEnv PYTHON* LC_*' > {drop_in}; systemctl reload sshd; sleep 1")
     pushed = f"sleep 5 | ssh -F {configuration(gateway)} -o 'SetEnv=PYTHONVERBOSE=1' {gateway.name}"
     running = "while ! pid=$(pgrep -u gatehouse-recipients -f receiver); do sleep 0.1; done"
     try:
@@ -302,10 +301,9 @@ def test_no_environment_of_a_thief_s_reaches_the_receiver(lab, gateway):
         assert json.loads(result.stdout)["code"] == "header"
         assert "import " not in result.stderr
     finally:
-        gateway.out("sh", "-c", f"rm {drop_in}; systemctl reload ssh sshd 2> /dev/null; :")
+        gateway.out("sh", "-c", f"rm {drop_in}; systemctl reload sshd; sleep 1")
 
 
-@pytest.mark.usefixtures("pushed")
 def test_the_key_works_from_the_mail_host_s_address_alone(lab):
     first, second = lab.gateways
     key = lab.store.out("cat", "/etc/gatehouse/recipients/key")
@@ -329,7 +327,6 @@ def test_the_key_works_from_the_mail_host_s_address_alone(lab):
     assert ssh(lab, first, first.name, given="x\n").returncode == 1  # from its own address it is let in
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_run_that_says_all_shows_no_private_key(lab):
     """In no output at -vvvv, no diff, no argument list of any process, and no log."""
     lines = lab.store.out("cat", "/etc/gatehouse/recipients/key").splitlines()
@@ -363,14 +360,12 @@ def test_a_run_that_says_all_shows_no_private_key(lab):
     ]
 
 
-@pytest.mark.usefixtures("pushed")
 def test_the_key_stays_on_the_mail_host(lab):
     for gateway in lab.gateways:
         assert gateway.run("grep", "-rl", "PRIVATE KEY", "/etc/gatehouse", check=False).stdout == ""
     assert lab.store.out("stat", "-c", "%a %U", "/etc/gatehouse/recipients/key").split() == ["600", "root"]
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_second_run_changes_nothing_and_takes_nothing_back(lab, soon):
     people(lab, "erin@example.org")
     soon("erin@example.org", UP)
@@ -382,7 +377,6 @@ def test_a_second_run_changes_nothing_and_takes_nothing_back(lab, soon):
     people(lab)
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_gateway_that_was_away_learns_it_within_60_s(lab, rcpt, wait):
     first, second = lab.gateways
     second.run("systemctl", "stop", "ssh.socket", "ssh.service", "sshd.service", check=False)
@@ -408,7 +402,6 @@ def keys(gateway, name="store.example.org"):
     )
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_new_gateway_refuses_nobody_for_good_until_its_first_push(lab, gateway, rcpt, soon):
     people(lab, "gina@example.org")
     soon("gina@example.org", UP)
@@ -431,7 +424,6 @@ def test_a_new_gateway_refuses_nobody_for_good_until_its_first_push(lab, gateway
     soon("gina@example.org", DOWN)
 
 
-@pytest.mark.usefixtures("pushed")
 def test_who_was_removed_is_told_to_come_again_for_the_time_of_grace(lab, soon):
     settings = "/etc/gatehouse/recipients/settings.json"
     people(lab, "hugo@example.org")
@@ -449,7 +441,6 @@ def test_who_was_removed_is_told_to_come_again_for_the_time_of_grace(lab, soon):
     soon("hugo@example.org", DOWN)
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_gateway_logs_a_list_that_is_old(lab, gateway, wait):
     older = (
         "import json, pathlib; p = pathlib.Path('/var/lib/gatehouse-recipients/store.example.org.json');"
@@ -471,7 +462,6 @@ def test_a_gateway_logs_a_list_that_is_old(lab, gateway, wait):
         assert gateway.run("gatehouse-receiver", "status", check=False).returncode == 0
 
 
-@pytest.mark.usefixtures("pushed")
 def test_the_playbook_shows_what_a_push_would_change_and_pushes(lab, soon):
     def play(*more):
         results = lab.playbook("playbooks/recipients.yml", *more)
@@ -494,7 +484,6 @@ def test_the_playbook_shows_what_a_push_would_change_and_pushes(lab, soon):
     people(lab)
 
 
-@pytest.mark.usefixtures("pushed")
 def test_an_alias_made_at_the_mail_host_is_known_while_its_end_is(lab, mail, soon):
     people(lab, "jane@example.org")
     put(lab, ALIASES, "desk@example.org: jane@example.org\ninfo@example.org: bob@example.org\n")
@@ -516,7 +505,6 @@ def test_an_alias_made_at_the_mail_host_is_known_while_its_end_is(lab, mail, soo
     assert mail.bounced() == []
 
 
-@pytest.mark.usefixtures("pushed")
 def test_two_mail_hosts_cannot_touch_what_is_the_other_s(lab, gateway):
     """The second one is written by hand where role pushed_recipients would, and pushes from the first one's address."""
     settings = "/etc/gatehouse/recipients/settings.json"
@@ -573,7 +561,6 @@ KILLED = {
 
 
 @pytest.mark.parametrize("who", KILLED)
-@pytest.mark.usefixtures("pushed")
 def test_who_is_killed_leaves_a_table_that_is_whole(lab, gateway, who):
     """The old one or the new one, and the next push puts the new one there."""
     many = [f"many{number}@example.org" for number in range(3000)]
@@ -614,7 +601,6 @@ runpy.run_path("/usr/local/sbin/gatehouse-recipients", run_name="__main__")
 """
 
 
-@pytest.mark.usefixtures("pushed")
 def test_a_mail_host_without_room_or_with_a_wrong_clock_pushes_on(lab, soon):
     state = "/var/lib/gatehouse-recipients"
     with by_hand(lab):
@@ -643,7 +629,6 @@ def test_a_mail_host_without_room_or_with_a_wrong_clock_pushes_on(lab, soon):
         assert lab.store.run("gatehouse-recipients", "status", check=False).returncode == 0
 
 
-@pytest.mark.usefixtures("pushed")
 def test_no_answer_is_wrong_while_lists_are_pushed(lab):
     """10,000 known recipients and 10,000 others at each gateway, by the other one, whom it does not slow down."""
     known = [f"known{number}@example.org" for number in range(10_000)]
