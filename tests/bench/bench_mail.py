@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 from pathlib import Path
 
 import measure
@@ -78,20 +77,15 @@ def main() -> str | int:
         host.playbook(BENCH / "gateway.yml")
         loads = host.python(BENCH / "mail_load.py", ORDER)
         octets = memory(host)
-    for load, taken in zip(ORDER["loads"], loads):
-        for column, measure_of in enumerate(("seconds", "processor")):
-            per_message = {
-                name: statistics.median(turn[column] for turn in turns) * 1000 / load["messages"]
-                for name, turns in taken.items()
-            }
-            bare = per_message["bare"]
-            for name, took in per_message.items():
-                times = ALLOWED.get(name)
-                what = f"{load['octets'] // 1024} KB, ms a message, {measure_of}: {WHAT[name]}"
-                measure.row(f"{what} ({took / bare:.2f} x bare)", took, times and times * bare)
-            if measure_of == "seconds":
-                what = f"{load['octets'] // 1024} KB, the full chain, times that with opendmarc"
-                measure.row(what, per_message["full"] / per_message["opendmarc"], JUDGE)
+    for size, measure_of, per_message in measure.messages(ORDER["loads"], loads):
+        bare = per_message["bare"]
+        for name, took in per_message.items():
+            times = ALLOWED.get(name)
+            what = f"{size}, ms a message, {measure_of}: {WHAT[name]}"
+            measure.row(f"{what} ({took / bare:.2f} x bare)", took, times and times * bare)
+        if measure_of == "seconds":
+            what = f"{size}, the full chain, times that with opendmarc"
+            measure.row(what, per_message["full"] / per_message["opendmarc"], JUDGE)
     measure.row("memory of the gateway's units but clamd, MB", octets / 2**20, MEMORY)
     return measure.report()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import statistics
 from pathlib import Path
 
 import measure
@@ -45,17 +44,12 @@ def main() -> str | int:
     with throwaway.host(*PACKAGES) as host:
         host.playbook(BENCH / "submission.yml", bench_password=PASSWORD)
         loads = host.python(BENCH / "mail_load.py", ORDER)
-    for load, taken in zip(ORDER["loads"], loads):
-        for column, measure_of in enumerate(("seconds", "processor")):
-            per_message = {
-                name: statistics.median(turn[column] for turn in turns) * 1000 / load["messages"]
-                for name, turns in taken.items()
-            }
-            bare = per_message["bare"]
-            for name, took in per_message.items():
-                times = ALLOWED.get((name, measure_of))
-                what = f"{load['octets'] // 1024} KB, ms a message, {measure_of}: {WHAT[name]}"
-                measure.row(f"{what} ({took / bare:.2f} x plain)", took, times and times * bare)
+    for size, measure_of, per_message in measure.messages(ORDER["loads"], loads):
+        bare = per_message["bare"]
+        for name, took in per_message.items():
+            times = ALLOWED.get((name, measure_of))
+            what = f"{size}, ms a message, {measure_of}: {WHAT[name]}"
+            measure.row(f"{what} ({took / bare:.2f} x plain)", took, times and times * bare)
     return measure.report()
 
 

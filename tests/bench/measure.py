@@ -6,6 +6,9 @@ A bench is tests/bench/bench_X.py. It calls `row` for each promise and ends in `
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from throwaway import Host
 
@@ -44,6 +47,20 @@ def row(what: str, took: float, allowed: float | None = None) -> None:
     if took > allowed:
         _over.append(what)
     print(f"| {what} | {took:.2f} | {allowed:.2f} | {took / allowed:.0%} | {verdict} |", flush=True)
+
+
+def messages(
+    loads: Sequence[Mapping[str, int]], taken: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """What mail_load.py took, for each load as (its size, "seconds" or "processor", {target: ms a message}); the median
+    of the turns."""
+    for load, targets in zip(loads, taken):
+        for column, measure_of in enumerate(("seconds", "processor")):
+            per_message = {
+                name: statistics.median(turn[column] for turn in turns) * 1000 / load["messages"]
+                for name, turns in targets.items()
+            }
+            yield f"{load['octets'] // 1024} KB", measure_of, per_message
 
 
 def report() -> str | int:
