@@ -7,12 +7,20 @@ import time
 
 import pytest
 from lab.inventory import STORE2, STORE2_VARIABLES, Inventory
+from lab.mail import DOORS
 
 CAROL, BOB = "carol@two.example", "bob@example.org"
 COUNT = 10  # messages for each mail host by each gateway, every ten seconds: no more than a stranger may send
 AWAY = 20  # seconds, so that deliveries are tried again; Postfix waits the longer, the older a message is
 SOON = 10  # seconds in which a message is there that nothing holds up
 RECOVERY = 60
+
+
+def written(mail):
+    """A message of Carol's, and its Message-ID."""
+    mark = mail.new_id()
+    lines = (f"From: {CAROL}", f"To: {CAROL}", "Date: Sun, 22 Nov 2026 10:00:00 +0000", f"Message-ID: {mark}")
+    return "\r\n".join([*lines, "", "hello", ""]), mark
 
 
 def podman(*command):
@@ -42,7 +50,8 @@ def other(lab, mail, state, tmp_path_factory):
         variables["mail_domains"].append({"name": "two.example", "store": STORE2})
         variables["mail_mailboxes"].append(CAROL)
     with inventory.edit("group_vars/all/vault.yml") as secrets:
-        secrets["vault_mail_password_hashes"][CAROL] = secrets["vault_mail_password_hashes"][BOB]
+        for passwords in ("vault_mail_password_hashes", "lab_passwords"):
+            secrets[passwords][CAROL] = secrets[passwords][BOB]
     with inventory.new_host(lab, "mail_stores", STORE2, STORE2_VARIABLES) as host:
         results = lab.playbook("playbooks/site.yml", inventory=inventory.folder)
         assert [result for result in results if result.get("failed")] == []
@@ -77,3 +86,36 @@ def test_a_mail_host_that_is_away_holds_up_its_own_mail_alone(lab, mail, other, 
     # A delivery that is cut off before its last reply may be done twice (RFC 5321, 6.1).
     assert often == {1} or (name == "frozen" and often <= {1, 2})
     assert mail.bounced() == []
+
+
+@pytest.mark.parametrize("port", [465, 587])
+@pytest.mark.stress
+def test_people_send_by_a_mail_host_of_either_family(lab, mail, other, send, received, port):
+    """By Debian's: to the world by both gateways, to a mailbox of the other mail host, and to one beside it."""
+    store = other.lab.store
+    texts, marks = zip(*(written(mail) for _number in range(20)), strict=True)
+    assert {code for code, _text in send(list(texts), login=CAROL, port=port, store=store)} == {250}
+    outside = received(list(marks))
+    hops = b"".join(outside.values()).decode()
+    assert [gateway.name for gateway in lab.gateways if f"from {gateway.name} " not in hops] == []
+    signed = [message for message in outside.values() if message.count(b"d=two.example") == 2]
+    assert len(signed) == len(marks)
+    for mailbox, home in ((BOB, mail), (CAROL, other)):
+        text, mark = written(mail)
+        assert send([text], login=CAROL, recipient=mailbox, port=port, store=store)[0][0] == 250
+        home.wait_for(mailbox, mark, 60)
+        text, mark = written(mail)
+        back = text.replace(f"From: {CAROL}", f"From: {BOB}")
+        assert send([back], login=BOB, recipient=mailbox, port=port)[0][0] == 250
+        home.wait_for(mailbox, mark, 60)
+    refused = send([written(mail)[0]], login=CAROL, sender=BOB, port=port, store=store)
+    assert refused[0][0] == 553
+
+
+@pytest.mark.stress
+def test_a_login_is_taken_at_its_own_mail_host_alone(lab, doors, other):
+    password = other.lab.store.lab_passwords[CAROL]  # which is Bob's as well
+    assert [doors(login, password, host) for login in (BOB, CAROL) for host in (lab.store, other.lab.store)] == [
+        DOORS, [], [], DOORS,
+    ]  # fmt: skip
+    assert doors(CAROL, "wrong", other.lab.store) == []

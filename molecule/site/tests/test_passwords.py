@@ -1,0 +1,64 @@
+"""All passwords of a site change in one run, and all are used: they are nowhere but in files of their own."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+
+import pytest
+from lab.canaries import Canaries
+from lab.hosts import ROOT, ansible_environment
+from lab.mail import DOORS
+
+ROUND = secrets.token_hex(6)
+PEOPLE = {"alice@example.org": f"{ROUND} reads and sends", "bob@example.org": f"{ROUND}$(id) bob reads"}
+LOGINS = {
+    "alice@example.org": f"{ROUND} alice submits",
+    "bob@example.org": f"{ROUND}'bob' submits",
+    "store@example.org": f"{ROUND}+/=store submits",
+    "submission@store.example.org": f"{ROUND}-people-submit",
+}
+TAGS = "dovecot,submission,sasl,postfix"
+DATABASES = {"el9": "/etc/sasl2/sasldb2", "debian12": "/etc/sasldb2"}
+TABLE = "/etc/postfix/gateway_passwords"
+
+
+@pytest.mark.stress  # two runs of site.yml
+def test_a_password_is_nowhere_but_in_files_of_its_own(lab, inventory, doors, message, mail, send, received):
+    """Neither in what the run prints at -vvvv, nor in a log, an argument or an environment; nor are hashes."""
+    store = lab.store
+    hashes = {
+        login: store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", text).strip() for login, text in PEOPLE.items()
+    }
+    canaries = Canaries([*PEOPLE.values(), *LOGINS.values(), *hashes.values()], ROUND, "$2")
+    with inventory.edit("group_vars/all/vault.yml") as vault:
+        vault |= {"vault_mail_password_hashes": hashes, "vault_mail_login_passwords": LOGINS}
+    command = ["ansible-playbook", "-i", str(inventory.folder), "playbooks/site.yml", "--tags", TAGS, "-vvvv", "--diff"]
+    try:
+        with canaries.watch() as watch:
+            run = subprocess.run(
+                command, cwd=ROOT, env=ansible_environment(), capture_output=True, check=False, timeout=1800
+            )
+            assert run.returncode == 0, run.stdout[-3000:]
+            for login, password in PEOPLE.items():
+                assert [doors(login, text) for text in (password, f"{password}x")] == [DOORS, []]
+            for gateway in lab.gateways:
+                for login, password in LOGINS.items():
+                    said = [doors(login, text, gateway, [32841]) for text in (password, f"{password}x")]
+                    assert said == [[32841], []], (gateway.name, login)
+            mark, login = mail.new_id(), "alice@example.org"
+            assert send([message(mark, [f"From: {login}"])], login=login, password=PEOPLE[login])[0][0] == 250
+            received([mark])
+        printed = run.stdout + run.stderr
+        assert len(printed) > 100000
+        assert watch.samples > 20
+        assert canaries.within(printed) == []
+        assert watch.seen == set()
+        for host in [*lab.gateways, store, lab.client]:
+            assert canaries.journal(host) == []
+        assert canaries.files(store) == {TABLE, f"{TABLE}.lmdb", "/etc/dovecot/users"}
+        for gateway in lab.gateways:
+            assert canaries.files(gateway) == {DATABASES[gateway.lab_image]}
+    finally:
+        results = lab.playbook("playbooks/site.yml", "--tags", TAGS)
+        assert [result for result in results if result.get("failed")] == []
