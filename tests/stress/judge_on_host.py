@@ -47,6 +47,7 @@ SETTINGS = {
     "exempt_clients": ["10.99.0.0/24", "127.0.0.0/8"],
     "recipient_delimiter": "+",
     "sender_login_maps": {"alice@example.org": ["alice"], "@own.example": ["bob"]},
+    "self_sender_domains": [],
     "any_from_logins": ["robot"],
     "nameservers": ["127.0.0.1"],
     "public_suffix_list": "/usr/share/publicsuffix/public_suffix_list.dat",

@@ -24,7 +24,7 @@ SOURCES = {
     "mail_recipients_sources": [{"users_file": PEOPLE}, {"doveadm": "*"}, {"aliases_file": ALIASES}],
     "mail_aliases": {"info@example.org": "alice@example.org", "sales@example.org": "dora@example.org"},
 }
-TAGS = ("playbooks/site.yml", "--tags", "dovecot,recipients,postfix")
+TAGS = ("playbooks/site.yml", "--tags", "dovecot,dmarc,submission,recipients,postfix")
 MORE = [f"more{number}@example.org" for number in range(6)]
 TABLES = "cat /etc/postfix/recipients/* /var/lib/gatehouse-recipients/*.json | sha256sum"
 UP, LATER, DOWN = "250", "450", "550"
@@ -120,6 +120,41 @@ def test_a_mailbox_made_at_the_mail_host_is_known_everywhere_within_5_s(lab, mai
     soon("sales@example.org", DOWN)
     soon("alice@example.org", UP)
     assert mail.bounced() == []
+
+
+def letter(mail, author, recipient):
+    mark = mail.new_id()
+    return mark, f"From: {author}\r\nTo: {recipient}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"
+
+
+def test_who_has_a_mailbox_by_its_own_means_sends_as_himself(lab, mail, published, send, received, soon, verifies):
+    """To the world, and to his neighbours, whom the gateways know; and as nobody else."""
+    dora, alice, outside = "dora@example.org", "alice@example.org", "dave@sender.example"
+    (line,) = [line for line in lab.store.out("cat", "/etc/dovecot/users").splitlines() if line.startswith(alice)]
+    password = lab.store.lab_passwords[alice]
+    try:
+        lab.store.out("sh", "-c", f"cat > {PEOPLE}", given=line.replace("alice@", "dora@", 1) + "\n")
+        soon(dora, UP)
+
+        def sends(sender, author, recipient, login=dora):
+            mark, text = letter(mail, author, recipient)
+            return mark, send([text], login=login, password=password, sender=sender, recipient=recipient)[0]
+
+        for sender in (dora, "dora+list@example.org"):
+            mark, (code, _text) = sends(sender, sender, outside)
+            assert code == 250
+            assert verifies(received([mark])[mark])
+        for login, recipient in ((alice, dora), (dora, alice), (dora, "sales@example.org")):
+            mark, (code, _text) = sends(login, login, recipient, login)
+            assert code == 250
+            mail.wait_for(alice if recipient == alice else dora, mark)
+        assert sends(alice, dora, outside)[1][0] == 553
+        assert sends(dora, alice, outside)[1][0] == 550
+        assert sends(dora, dora, outside, alice)[1][0] == 553
+        assert sends("sales@example.org", dora, outside)[1][0] == 553  # the inventory's, which says nothing of senders
+    finally:
+        people(lab)
+    soon(dora, DOWN)
 
 
 def serial(gateway):

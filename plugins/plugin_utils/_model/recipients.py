@@ -32,8 +32,9 @@ def pushing(given: Given) -> set[str]:
 
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
-    """The part `recipients` of the model: `shrink`, `max_age` and `grace`; each mail host, none where none pushes; and
-    before the first push the aliases that have an end, and the table of whom Postfix tells to come again.
+    """The part `recipients` of the model: `shrink`, `max_age` and `grace`; each mail host, none where none pushes; the
+    domains whose recipients are pushed; and before the first push the aliases that have an end, and the table of whom
+    Postfix tells to come again.
 
     For `view`: `_sources`, {inventory host: its sources}; `_ssh_ports`, those that gateways' sshd was written to have.
     """
@@ -83,6 +84,7 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
             "max_age": given.integer("mail_recipients_max_age", 1, 24 * 365),
             "grace": given.integer("mail_recipients_grace", 0, 24 * 30),
             "mail_hosts": hosts if push else [],
+            "domains": waiting,
             "first_aliases": live,
             "first_deferred": _recipients.deferred(waiting, (), site["aliases"], live, known) if push else {},
         },

@@ -1,6 +1,7 @@
 """What roles refuse on the host, asked of the roles' own expressions."""
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,34 @@ def test_another_firewall_is_one_that_starts_with_the_host(links, said):
         evaluate("firewall", "__firewall_foreign", __firewall_links={"files": [{"path": path} for path in links]})
         == said
     )
+
+
+@pytest.mark.parametrize("delimiter", ["+", "-", ".", ""])
+def test_of_a_pushed_domain_each_login_owns_its_own_address_alone(delimiter):
+    """As a pcre table answers: the first key that matches, with $1 in its value."""
+    given = {
+        "submission_self_sender_domains": ["example.org"],
+        "submission_recipient_delimiter": delimiter,
+        "submission_sender_login_maps": {
+            "@example.org": ["robot@example.org"],
+            "info@example.org": ["alice@example.org"],
+        },
+    }
+    (entry,) = evaluate("submission", "__submission_self_senders", **given)
+
+    def owners(sender):
+        found = re.search(entry["key"].strip("/"), sender)
+        return entry["value"].replace("$1", found[1]).split(", ") if found else None
+
+    assert owners("dora@example.org") == ["dora@example.org", "robot@example.org"]
+    extended = f"dora{delimiter}list@example.org"  # which Postfix asks for before it asks for dora@example.org
+    assert owners(extended) == (None if delimiter else [extended, "robot@example.org"])
+    for other in (
+        "dora@example.com",
+        "dora@exampleXorg",
+        "dora@example.org.example",
+        "a@b@example.org",
+        "@example.org",
+    ):
+        assert owners(other) is None
+    assert evaluate("submission", "__submission_self_senders", **{**given, "submission_self_sender_domains": []}) == []

@@ -1166,6 +1166,7 @@ def test_the_lab_in_whole():
             "mail_hosts": [],
             "first_aliases": {},
             "first_deferred": {},
+            "domains": [],
         },
         "recipients_sources": [],
         "recipients_ssh_port": 0,
@@ -1861,6 +1862,7 @@ def test_who_pushes_is_known_to_both_sides():
         {"kind": "users_file", "value": "/etc/dovecot/people", "domain": "example.org"},
         {"kind": "unix_group", "value": "people", "domain": "example.org"},
     ]
+    assert models["store.example.org"]["recipients"]["domains"] == ["example.org"]
     (host,) = models["mx2.example.org"]["recipients"]["mail_hosts"]
     assert host == {
         "host": "store.example.org",

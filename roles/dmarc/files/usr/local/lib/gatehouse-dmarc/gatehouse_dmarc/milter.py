@@ -52,6 +52,8 @@ class Settings:
         self.sender_logins: Mapping[str, set[str]] = {
             name.lower(): {login.lower() for login in logins} for name, logins in given["sender_login_maps"].items()
         }
+        # Of these domains each login owns its own address.
+        self.self_sender_domains = {domain.lower() for domain in given["self_sender_domains"]}
         self.free_logins = {login.lower() for login in given["any_from_logins"]}
         self.resolver = Resolver(given["nameservers"])
         path = given["public_suffix_list"]  # empty where there are no strangers
@@ -66,10 +68,13 @@ class Settings:
             return False
         local = mailbox.local.lower()
         bare = local.split(self.delimiter)[0] if self.delimiter else local
-        for name in (f"{local}@{mailbox.domain}", f"{bare}@{mailbox.domain}", f"@{mailbox.domain}"):
+        own = f"{bare}@{mailbox.domain}"
+        for name in (f"{local}@{mailbox.domain}", own):
             if name in self.sender_logins:
                 return login.lower() in self.sender_logins[name]
-        return False
+        if mailbox.domain in self.self_sender_domains and login.lower() == own:
+            return True
+        return login.lower() in self.sender_logins.get(f"@{mailbox.domain}", ())
 
 
 class Refusal(Exception):
