@@ -240,10 +240,12 @@ def vault() -> dict[str, Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a gateway runs once for each."""
+    """A test that asks for a gateway runs once for each, those marked same_on_all_gateways in the long run alone."""
     if "gateway" in metafunc.fixturenames:
-        names = json.loads((STATE / "lab.json").read_text())["groups"]["mail_gateways"]
-        metafunc.parametrize("gateway", names, indirect=True, scope="session")
+        first, *others = json.loads((STATE / "lab.json").read_text())["groups"]["mail_gateways"]
+        if metafunc.definition.get_closest_marker("same_on_all_gateways"):
+            others = [pytest.param(name, marks=pytest.mark.stress) for name in others]
+        metafunc.parametrize("gateway", [first, *others], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

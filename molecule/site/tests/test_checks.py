@@ -174,6 +174,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.same_on_all_gateways
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_list_that_breaks_is_asked_no_more_and_comes_back(lab, asked, gateway, change, wait, name):
     """By the timer alone; nobody runs Ansible, nobody reloads Postfix."""

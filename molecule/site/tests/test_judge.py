@@ -261,6 +261,7 @@ def unanswered(lab, signer, gateway):
     made.publish({zone: sorted({f"del {line.split()[1]}" for line in lines}) for zone, lines in made.updates.items()})
 
 
+@pytest.mark.same_on_all_gateways
 def test_what_cannot_be_judged_now_comes_again_where_it_decides(mail, gateway, message, results, signer, unanswered):
     """Each question of SPF, the key and the DMARC record, by SERVFAIL and by a time-out; then the answer is there."""
     waiting, honest = {}, {}

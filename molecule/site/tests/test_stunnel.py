@@ -166,6 +166,7 @@ def test_what_changes_holds_from_the_next_connection_on_and_ends_none(lab, gatew
     assert gateway.out("python3", "-c", OPEN).startswith("220 ")
 
 
+@pytest.mark.same_on_all_gateways
 def test_whoever_is_killed_is_there_for_the_next_message(gateway, mail, wait):
     """Twenty times, with mail under way; what was just being handed over may come twice (RFC 5321, 6.1)."""
     ids = []
