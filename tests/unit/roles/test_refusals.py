@@ -273,6 +273,9 @@ def test_of_a_pushed_domain_each_login_owns_its_own_address_alone(delimiter):
         "dora@example.org.example",
         "a@b@example.org",
         "@example.org",
+        "x,dora@example.org",
+        "x dora@example.org",
+        "x\tdora@example.org",
     ):
         assert owners(other) is None
     assert evaluate("submission", "__submission_self_senders", **{**given, "submission_self_sender_domains": []}) == []
