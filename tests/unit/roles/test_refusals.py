@@ -258,15 +258,19 @@ def test_of_a_pushed_domain_each_login_owns_its_own_address_alone(delimiter):
             "info@example.org": ["alice@example.org"],
         },
     }
-    (entry,) = evaluate("submission", "__submission_self_senders", **given)
+    entries = evaluate("submission", "__submission_self_senders", **given)
 
     def owners(sender):
-        found = re.search(entry["key"].strip("/"), sender)
-        return entry["value"].replace("$1", found[1]).split(", ") if found else None
+        for entry in entries:
+            found = re.search(entry["key"].strip("/"), sender)
+            if found:
+                return re.sub(r"\$(\d)", lambda group: found[int(group[1])], entry["value"]).split(", ")
+        return None
 
     assert owners("dora@example.org") == ["dora@example.org", "robot@example.org"]
-    extended = f"dora{delimiter}list@example.org"  # which Postfix asks for before it asks for dora@example.org
-    assert owners(extended) == (None if delimiter else [extended, "robot@example.org"])
+    if delimiter:
+        assert owners(f"dora{delimiter}list@example.org") == owners("dora@example.org")
+        assert owners(f"info{delimiter}list@example.org") == ["alice@example.org"]
     for other in (
         "dora@example.com",
         "dora@exampleXorg",
