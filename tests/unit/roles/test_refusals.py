@@ -264,7 +264,7 @@ def test_of_a_pushed_domain_each_login_owns_its_own_address_alone(delimiter):
         for entry in entries:
             found = re.search(entry["key"].strip("/"), sender)
             if found:
-                return re.sub(r"\$(\d)", lambda group: found[int(group[1])], entry["value"]).split(", ")
+                return found.expand(entry["value"].replace("$", "\\")).split(", ")
         return None
 
     assert owners("dora@example.org") == ["dora@example.org", "robot@example.org"]
