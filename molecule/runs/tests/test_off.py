@@ -45,7 +45,7 @@ OPTIONS = {
         {"mail_submission": False},
         "firewall,platform,unbound,dovecot,dmarc,submission,fail2ban,sasl,postfix",
         None,
-        "(?:unit|enabled|process) .*postfix|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
+        r"(?:unit|enabled) .*postfix|process \S*/postfix/|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
     ),
     "a relay host": (
         {
