@@ -45,7 +45,8 @@ OPTIONS = {
         {"mail_submission": False},
         "firewall,platform,unbound,dovecot,dmarc,submission,fail2ban,sasl,postfix",
         None,
-        r"(?:unit|enabled) .*postfix|process \S*/postfix/|postfix.service.d|postfix/(?:main|master|candidate|mailbox|gateway)|-dmarc",
+        r"(?:unit|enabled) .*postfix|process \S*/postfix/|postfix.service.d|-dmarc"
+        "|postfix/(?:main|master|candidate|mailbox|gateway)",
     ),
     "a relay host": (
         {
