@@ -129,7 +129,7 @@ def letter(mail, author, recipient):
     return mark, f"From: {author}\r\nTo: {recipient}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"
 
 
-def test_who_has_a_mailbox_by_its_own_means_sends_as_himself(lab, mail, published, send, received, soon, verifies, wait):
+def test_who_was_made_at_the_mail_host_sends_as_himself(lab, mail, published, send, received, soon, verifies, wait):
     """To the world, and to his neighbours, whom the gateways know; and as nobody else."""
     dora, alice, outside = "dora@example.org", "alice@example.org", "dave@sender.example"
     (line,) = [line for line in lab.store.out("cat", "/etc/dovecot/users").splitlines() if line.startswith(alice)]
