@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 import secrets
 import subprocess
+from pathlib import Path
 
 import pytest
 from lab.canaries import Canaries
 from lab.hosts import ROOT, ansible_environment
 from lab.mail import DOORS
+
+runpy.run_path(str(Path(__file__).resolve().parents[3] / "tests/unit/conftest.py"))  # lets Python import from a clone
+from ansible_collections.gatehouse.mail.plugins.plugin_utils._gateway_password import derived  # noqa: E402
 
 ROUND = secrets.token_hex(6)
 PEOPLE = {"alice@example.org": f"{ROUND} reads and sends", "bob@example.org": f"{ROUND}$(id) bob reads"}
@@ -16,8 +21,9 @@ LOGINS = {
     "alice@example.org": f"{ROUND} alice submits",
     "bob@example.org": f"{ROUND}'bob' submits",
     "store@example.org": f"{ROUND}+/=store submits",
-    "submission@store.example.org": f"{ROUND}-people-submit",
 }
+# Of its secret a password for each gateway is made.
+MAIL_HOST, SECRET = "submission@store.example.org", f"{ROUND}-people-submit"
 TAGS = "dovecot,submission,sasl,postfix"
 DATABASES = {"el9": "/etc/sasl2/sasldb2", "debian12": "/etc/sasldb2"}
 TABLE = "/etc/postfix/gateway_passwords"
@@ -30,9 +36,11 @@ def test_a_password_is_nowhere_but_in_files_of_its_own(lab, inventory, doors, me
     hashes = {
         login: store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", text).strip() for login, text in PEOPLE.items()
     }
-    canaries = Canaries([*PEOPLE.values(), *LOGINS.values(), *hashes.values()], ROUND, "$2")
+    made = {gateway.name: derived(SECRET, gateway.name) for gateway in lab.gateways}
+    secret = [SECRET, *PEOPLE.values(), *LOGINS.values(), *hashes.values(), *made.values()]
+    canaries = Canaries(secret, ROUND, "$2", *made.values())
     with inventory.edit("group_vars/all/vault.yml") as vault:
-        vault |= {"vault_mail_password_hashes": hashes, "vault_mail_login_passwords": LOGINS}
+        vault |= {"vault_mail_password_hashes": hashes, "vault_mail_login_passwords": {**LOGINS, MAIL_HOST: SECRET}}
     command = ["ansible-playbook", "-i", str(inventory.folder), "playbooks/site.yml", "--tags", TAGS, "-vvvv", "--diff"]
     try:
         with canaries.watch() as watch:
@@ -43,7 +51,7 @@ def test_a_password_is_nowhere_but_in_files_of_its_own(lab, inventory, doors, me
             for login, password in PEOPLE.items():
                 assert [doors(login, text) for text in (password, f"{password}x")] == [DOORS, []]
             for gateway in lab.gateways:
-                for login, password in LOGINS.items():
+                for login, password in {**LOGINS, MAIL_HOST: made[gateway.name]}.items():
                     said = [doors(login, text, gateway, [32841]) for text in (password, f"{password}x")]
                     assert said == [[32841], []], (gateway.name, login)
             mark, login = mail.new_id(), "alice@example.org"
