@@ -206,14 +206,13 @@ def test_absent_leaves_nothing(platform, run, folder):
 
 def test_a_killed_run_costs_no_key_and_the_next_one_repairs_all(platform):
     """As tests/stress/test_postmap.py, which kills more often, and tables of each type."""
-    kind = "lmdb"
     there = throwaway.Host(platform.container)
     there.install_modules()
     path = "/root/tables/t"
-    command = there.command_of("postmap", {"path": path, "type": kind, "src": "/root/src"})
+    command = there.command_of("postmap", {"path": path, "type": "lmdb", "src": "/root/src"})
     order = {
         "do": "kill",
-        "type": kind,
+        "type": "lmdb",
         "path": path,
         "command": command,
         "entries": 60_000,

@@ -8,14 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import threading
-import time
-from pathlib import Path
-from urllib.parse import quote, quote_plus
 
-STARTED = int(time.time()) - 1
+from lab.canaries import Canaries
+
 ROUND = secrets.token_hex(6)
-CANARIES = [
+PASSWORDS = [
     f"{ROUND}-plain-password",
     f"{ROUND} with spaces and %s {{braces}}",
     f"{ROUND}'single' \"double\" `back`",
@@ -23,67 +20,7 @@ CANARIES = [
     f"{ROUND}\\back\\slash$(id)&;|#",
     f"{ROUND}+/=AGFsaWNl:?@%40",
 ]
-
-
-def forms(password):
-    """The octets by which a password could be found: as it is, escaped, and in base64 wherever it stands in a text.
-
-    AUTH PLAIN is base64 of NUL, user, NUL, password, so the password starts at any of three positions of a group.
-    """
-    octets = password.encode()
-    found = {octets, json.dumps(password)[1:-1].encode(), repr(password)[1:-1].encode()}
-    found |= {quote(password).encode(), quote(password, safe="").encode(), quote_plus(password).encode()}
-    for shift, skip in ((0, 0), (1, 2), (2, 3)):
-        encoded = base64.b64encode(b"\0" * shift + octets)
-        found.add(encoded[skip : (shift + len(octets)) * 8 // 6])
-    return found
-
-
-FORMS = {form: canary for canary in CANARIES for form in forms(canary)}
-
-
-def canaries_in(octets):
-    return sorted({canary for form, canary in FORMS.items() if form in octets})
-
-
-class Watch(threading.Thread):
-    """Samples the command lines and environments of all processes of this machine, containers included."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.seen, self.samples, self.enough = set(), 0, threading.Event()
-
-    def run(self):
-        while not self.enough.is_set():
-            for process in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    try:
-                        octets = (process / name).read_bytes()
-                    except OSError:  # it is gone
-                        continue
-                    if ROUND.encode() in octets:
-                        self.seen.update(canaries_in(octets))
-            self.samples += 1
-            time.sleep(0.002)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_raised):
-        self.enough.set()
-        self.join()
-
-
-def files_with_canaries(host):
-    """Names of all files of a host that hold a canary in any form (those that changed since)."""
-    patterns = "\n".join(form.decode("utf-8", "surrogateescape") for form in FORMS)
-    search = (
-        "cat > /run/patterns; find / '(' -path /proc -o -path /sys -o -path /run/patterns ')' -prune"
-        f" -o -type f -newerct @{STARTED} -print0 2> /dev/null"
-        " | xargs -0r grep -aFl -f /run/patterns 2> /dev/null || true; rm /run/patterns"
-    )
-    return set(host.run("env", "LC_ALL=C", "bash", "-c", search, given=patterns).stdout.split("\n")) - {""}
+CANARIES = Canaries(PASSWORDS, ROUND)
 
 
 def journal(host):
@@ -91,10 +28,10 @@ def journal(host):
 
 
 SASL, POSTMAP, FILES = (f"gatehouse.mail.{name}" for name in ("saslpasswd2", "postmap", "files"))
-USERS = [{"user": f"user{n}", "realm": "example.org", "password": canary} for n, canary in enumerate(CANARIES)]
-ENTRIES = [{"key": f"[relay{n}.example.org]:587", "value": f"user{n}:{c}"} for n, c in enumerate(CANARIES)]
+USERS = [{"user": f"user{n}", "realm": "example.org", "password": canary} for n, canary in enumerate(PASSWORDS)]
+ENTRIES = [{"key": f"[relay{n}.example.org]:587", "value": f"user{n}:{c}"} for n, c in enumerate(PASSWORDS)]
 TABLE = {"path": "/etc/postfix/canaries", "sensitive": True}
-FILE = {"path": "/var/tmp/canaries", "content": "\n".join(CANARIES), "mode": "0600", "secret": True}
+FILE = {"path": "/var/tmp/canaries", "content": "\n".join(PASSWORDS), "mode": "0600", "secret": True}
 
 
 def worse(change, listed):
@@ -120,11 +57,11 @@ FAILURES = {
     "bad user": {SASL: {"users": worse({"user": lambda _user: "a:b"}, USERS)}},
     "twice": {SASL: {"users": USERS + USERS}},
     "no realm": {SASL: {"users": [{"user": user["user"], "password": user["password"]} for user in USERS]}},
-    "misspelt suboption": {SASL: {"users": [{"user": "u", "realm": "r", "passwd": c} for c in CANARIES]}},
+    "misspelt suboption": {SASL: {"users": [{"user": "u", "realm": "r", "passwd": c} for c in PASSWORDS]}},
     "misspelt option": {SASL: {"users": [], "user": USERS}},
-    "a list for a text": {SASL: {"users": [{"user": "u", "realm": "r", "password": [c]} for c in CANARIES]}},
-    "texts for users": {SASL: {"users": CANARIES}},
-    "one text for users": {SASL: {"users": CANARIES[0]}},
+    "a list for a text": {SASL: {"users": [{"user": "u", "realm": "r", "password": [c]} for c in PASSWORDS]}},
+    "texts for users": {SASL: {"users": PASSWORDS}},
+    "one text for users": {SASL: {"users": PASSWORDS[0]}},
     "bad choice": {SASL: {"users": USERS, "state": "prsent"}},
     "no folder": {SASL: {"users": USERS, "path": "/nonesuch/sasldb2"}},
     "a folder": {SASL: {"users": USERS, "path": "/etc"}},
@@ -145,7 +82,7 @@ FAILURES = {
     "no folder for a file": {FILES: {"files": [{**FILE, "path": "/nonesuch/file"}]}},
     "no path": {FILES: {"files": [{"content": FILE["content"]}]}},
     "misspelt field": {FILES: {"files": [{**FILE, "modes": "0600"}]}},
-    "a list for a content": {FILES: {"files": [{**FILE, "content": CANARIES}]}},
+    "a list for a content": {FILES: {"files": [{**FILE, "content": PASSWORDS}]}},
     "no such user": {FILES: {"files": [{**FILE, "owner": "nonesuch"}]}},
     "no such state": {FILES: {"files": [{**FILE, "state": "fil"}]}},
     "no folder for a table": {POSTMAP: {**TABLE, "path": "/nonesuch/table", "entries": ENTRIES}},
@@ -154,14 +91,14 @@ FAILURES = {
 
 def test_passwords_appear_nowhere_but_in_what_they_were_given_to(platform, run):
     tasks = [*SUCCESSES, *({**task, "ignore_errors": True} for task in FAILURES.values())]
-    with Watch() as watch:
+    with CANARIES.watch() as watch:
         results = run.tasks(platform, tasks, "-vvvv", "--diff")
     assert ["failed" in result for result in results] == [False] * len(SUCCESSES) + [True] * len(FAILURES)
     assert watch.samples > 20
-    assert canaries_in(run.printed.encode()) == []
-    assert canaries_in(journal(platform)) == []
+    assert CANARIES.within(run.printed.encode()) == []
+    assert CANARIES.within(journal(platform)) == []
     assert watch.seen == set()
-    assert files_with_canaries(platform) == {
+    assert CANARIES.files(platform) == {
         platform.lab_sasldb, "/var/tmp/sasldb2-copy", "/var/tmp/canaries",
         "/etc/postfix/canaries", "/etc/postfix/canaries.lmdb",
     }  # fmt: skip
@@ -179,19 +116,18 @@ for number, form in enumerate(forms):
         file.write(f"before {form} after")
     subprocess.run(["logger", "--", form], check=True)
 """
-    platform.run("python3", "-c", plant, given=json.dumps([folder, [form.decode() for form in FORMS]]))
-    assert {name for name in files_with_canaries(platform) if name.startswith(folder)} == {
-        f"{folder}/{number}" for number in range(len(FORMS))
+    platform.run("python3", "-c", plant, given=json.dumps([folder, [form.decode() for form in CANARIES.forms]]))
+    assert {name for name in CANARIES.files(platform) if name.startswith(folder)} == {
+        f"{folder}/{number}" for number in range(len(CANARIES.forms))
     }
     platform.run("rm", "-r", folder)
-    assert canaries_in(journal(platform)) == sorted(CANARIES)
-    run(platform, "ansible.builtin.debug", msg=CANARIES)
-    assert canaries_in(run.printed.encode()) == sorted(CANARIES)
-    for canary in CANARIES:
+    assert CANARIES.within(journal(platform)) == sorted(PASSWORDS)
+    run(platform, "ansible.builtin.debug", msg=PASSWORDS)
+    assert CANARIES.within(run.printed.encode()) == sorted(PASSWORDS)
+    for canary in PASSWORDS:
         for login in (f"\0user@example.org\0{canary}", f"user\0user\0{canary}"):
-            assert canaries_in(base64.b64encode(login.encode())) == [canary]
-    with Watch() as watch:
-        platform.run(
-            "bash", "-c", 'for n in {1..50}; do sasldblistusers2 -f "$@" > /dev/null 2>&1 || true; done', "-", *CANARIES
-        )
-    assert watch.seen == set(CANARIES)
+            assert CANARIES.within(base64.b64encode(login.encode())) == [canary]
+    with CANARIES.watch() as watch:
+        shown = 'for n in {1..50}; do sasldblistusers2 -f "$@" > /dev/null 2>&1 || true; done'
+        platform.run("bash", "-c", shown, "-", *PASSWORDS)
+    assert watch.seen == set(PASSWORDS)
