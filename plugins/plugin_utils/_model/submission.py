@@ -60,10 +60,12 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts `stored_senders`, `submission_public_addresses` and `way_out` of one host's model."""
+    """The parts `stored_senders`, `self_sender_domains`, `submission_public_addresses` and `way_out` of one host's
+    model."""
     if me["group"] != STORES or not site["submission"]:
         way_out = {"name": "", "login": "", "gateways": [], "records": []}
-        return {"stored_senders": {}, "submission_public_addresses": [], "way_out": way_out}
+        nothing: dict[str, Any] = {"stored_senders": {}, "self_sender_domains": [], "submission_public_addresses": []}
+        return {**nothing, "way_out": way_out}
     here = stored_domains(me, site)
     senders = {mailbox: {mailbox} for mailbox in site["mailboxes"] if inventory.domain_of(mailbox) in here}
     for alias, ends in site["aliases"].items():
@@ -78,6 +80,8 @@ def view(me: Mapping[str, Any], site: Mapping[str, Any]) -> dict[str, Any]:
         records.append(f"{gateway['name']}. 60 IN {'AAAA' if ':' in address else 'A'} {address}")
     return {
         "stored_senders": _senders(senders),
+        # Of whom only this host knows: the model has no list of the mailboxes of a domain whose recipients are pushed.
+        "self_sender_domains": sorted(here.intersection(site["recipients"]["domains"])),
         # Bans and Postfix' limits are for one address, and who has IPv6 has 2^64 of them to guess from.
         "submission_public_addresses": [me["ipv4"]] if me["ipv4"] and "internet" in site["submission_zones"] else [],
         "way_out": {

@@ -1099,6 +1099,7 @@ def test_the_lab_in_whole():
         "mailbox_quotas": {},
         "submission": False,
         "stored_senders": {},
+        "self_sender_domains": [],
         "submission_public_addresses": [],
         "way_out": {"name": "", "login": "", "gateways": [], "records": []},
         "logins": {},
@@ -1863,6 +1864,7 @@ def test_who_pushes_is_known_to_both_sides():
         {"kind": "unix_group", "value": "people", "domain": "example.org"},
     ]
     assert models["store.example.org"]["recipients"]["domains"] == ["example.org"]
+    assert models["store.example.org"]["self_sender_domains"] == []  # where nobody submits
     (host,) = models["mx2.example.org"]["recipients"]["mail_hosts"]
     assert host == {
         "host": "store.example.org",

@@ -138,6 +138,14 @@ def test_people_send_as_their_mailbox_and_as_the_aliases_that_end_in_it_alone():
     assert build(**BOB)["store.example.org"]["stored_senders"] == {}
 
 
+def test_of_the_domains_that_a_mail_host_pushes_each_login_owns_its_address():
+    sources = {"mail_recipients_sources": [{"doveadm": "*"}]}
+    models = build(**BOB, **PEOPLE, store=sources)
+    assert models["store.example.org"]["self_sender_domains"] == ["example.net", "example.org"]
+    assert models["mx1.example.org"]["self_sender_domains"] == []
+    assert build(**BOB, **PEOPLE)["store.example.org"]["self_sender_domains"] == []
+
+
 INTERNET = {"mail_submission_zones": ["vpn", "internet"]}
 
 
