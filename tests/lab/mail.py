@@ -317,7 +317,7 @@ class Mail:
 
     def bounced(self) -> list[str]:
         """Lines of any log that say that mail was returned, and mail that reached the sender."""
-        logs = [*(host.mail_log() for host in self.lab.gateways), self.lab.internet.out("cat", "/var/log/mail.log")]
+        logs = [*(host.mail_log() for host in self.lab.gateways), self.lab.internet.journal()]
         lines = [line for log in logs for line in log.splitlines()]
         return [line for line in lines if "status=bounced" in line or "to=<carol@sender.example>" in line]
 

@@ -65,10 +65,7 @@ def test_units_are_up_and_start_at_boot(lab):
 
 
 def test_a_flood_of_mail_costs_no_line_of_the_log(lab, wait):
-    """Where rsyslog reads the journal. Where journald hands it lines, a container queues ten, and a host 512."""
-    hosts = [host for host in [*lab.gateways, lab.store] if host.lab_image == "el9"]
-    assert hosts
-    for host in hosts:
+    for host in [*lab.gateways, lab.store]:
         count = ("grep", "--count", "flood-of-mail", "/var/log/gatehouse-mail.log")
         before = int(host.run(*count, check=False).stdout)
         host.out("sh", "-c", "seq 25000 | logger --priority mail.info --tag flood-of-mail")
