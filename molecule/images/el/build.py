@@ -1,7 +1,7 @@
-"""Make the stand-in's RPM repositories out of packages.yml, files/ and Debian's packages.
+"""Make a stand-in's RPM repositories out of packages.yml, files/, files9/ or files10/, and Debian's packages.
 
-    build.py names                     print the Debian packages that the table takes files from
-    build.py repositories DEBS TARGET  make the signed repositories in TARGET from the .deb files in DEBS
+    build.py RELEASE names                     print the Debian packages that the table takes files from
+    build.py RELEASE repositories DEBS TARGET  make the signed repositories in TARGET from the .deb files in DEBS
 
 It runs inside the image that is being made, where rpmbuild, gpg and createrepo_c are at hand. Nothing here decides what
 a package holds: that is the table's business.
@@ -20,8 +20,10 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 REPOSITORIES = ("baseos", "appstream", "crb", "extras-common", "epel")
+RELEASE = int(sys.argv[1]) if sys.argv[1:] else 0
 # Two keys, as there are two in the world: that of EPEL is not known to a host before epel-release is installed.
-KEYS = {"RPM-GPG-KEY-centosofficial": "centos-gpg-keys", "RPM-GPG-KEY-EPEL-9": "epel-release"}
+EPEL_KEY = f"RPM-GPG-KEY-EPEL-{RELEASE}"
+KEYS = {"RPM-GPG-KEY-centosofficial": "centos-gpg-keys", EPEL_KEY: "epel-release"}
 
 
 def run(*command, **options):
@@ -32,10 +34,24 @@ def run(*command, **options):
     return result.stdout
 
 
+def of_release(values):
+    """The table's values for RELEASE; one that is {release: value} and does not name it is left out."""
+    chosen = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value and all(isinstance(key, int) for key in value):
+            if RELEASE not in value:
+                continue
+            value = value[RELEASE]
+        chosen[name] = of_release(value) if isinstance(value, dict) else value
+    return chosen
+
+
 def load():
     """The table; the names of a bare host without a package of their own are empty packages."""
-    table = yaml.safe_load((HERE / "packages.yml").read_text())
-    return {name: {"repository": "baseos", "version": "9-1.el9"} for name in table["host"]} | table["packages"]
+    table = of_release(yaml.safe_load((HERE / "packages.yml").read_text()))
+    bare = {"repository": "baseos", "version": f"{RELEASE}-1.el{RELEASE}"}
+    named = {name: package for name, package in table["packages"].items() if "version" in package}
+    return dict.fromkeys(table["host"], bare) | named
 
 
 def copy(source, target):
@@ -56,8 +72,9 @@ def fill(root, name, package, unpacked):
                 sys.exit(f"{name}: {debian} has nothing like {pattern}")
             for source in map(Path, found):
                 copy(source, Path(f"{root}{target}{source.name if target.endswith('/') else ''}"))
-    if (HERE / "files" / name).is_dir():
-        copy(HERE / "files" / name, root)
+    for folder in (HERE / "files" / name, HERE / f"files{RELEASE}" / name):
+        if folder.is_dir():
+            copy(folder, root)
     for path, target in package.get("links", {}).items():
         link = Path(f"{root}{path}")
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +187,7 @@ def repositories(debs, target):
             for made in [pool.submit(build, name, package, unpacked, target) for name, package in packages.items()]:
                 made.result()
         for repository in REPOSITORIES:
-            key = "RPM-GPG-KEY-EPEL-9" if repository == "epel" else "RPM-GPG-KEY-centosofficial"
+            key = EPEL_KEY if repository == "epel" else "RPM-GPG-KEY-centosofficial"
             rpms = sorted((target / repository).glob("*.rpm"))
             run("rpm", "--addsign", "--define", f"_gpg_name {key}", "--define", "__gpg /usr/bin/gpg", *rpms)
             run("createrepo_c", "--quiet", target / repository)
@@ -178,9 +195,9 @@ def repositories(debs, target):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["names"]:
+    if sys.argv[2:] == ["names"]:
         print(*sorted({debian for package in load().values() for debian in package.get("debian", {})}))
-    elif len(sys.argv) == 4 and sys.argv[1] == "repositories":
-        repositories(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif len(sys.argv) == 5 and sys.argv[2] == "repositories":
+        repositories(Path(sys.argv[3]), Path(sys.argv[4]))
     else:
         sys.exit(__doc__)
