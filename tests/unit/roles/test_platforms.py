@@ -119,6 +119,5 @@ def test_each_platform_has_an_image_a_host_for_modules_and_a_mail_host():
     assert sorted(images) == sorted([*PLATFORMS, "world"])
     modules = read(ROOT / "molecule/modules/hosts.yml")["all"]["children"]["modules"]["hosts"]
     assert sorted(modules) == sorted(PLATFORMS)
-    lab = read(ROOT / "inventories/lab/hosts.yml")["all"]["children"]
-    used = {host["lab_image"] for group in lab.values() for host in group.get("hosts", {}).values()}
-    assert used == set(images)
+    labs = read(ROOT / "inventories/lab/group_vars/all/lab.yml")["lab_platforms_of"]
+    assert {platform for lab in labs.values() for platform in lab.split()} == set(PLATFORMS)
