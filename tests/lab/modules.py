@@ -37,6 +37,11 @@ def el9() -> Host:
     return bare("el9")
 
 
+@pytest.fixture(scope="session")
+def el10() -> Host:
+    return bare("el10")
+
+
 class Run:
     """run(platform, module, **options): one task by ssh and sudo; its result, as a registered variable has it."""
 
