@@ -60,6 +60,10 @@ runs: tools ## Run Ansible on a lab of its own, prefix ghr: fresh, broken, stopp
 stress: tools ## Try to break things, for long: kill what writes, crowd what serves
 	@tests/stage stress
 
+.PHONY: platforms
+platforms: tools ## Run the site's tests with each platform in each place, and write docs/platforms.md
+	@tests/stage platforms
+
 .PHONY: bench
 bench: tools ## Measure what has a limit, and print it as a table
 	@tests/stage bench

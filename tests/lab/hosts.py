@@ -78,6 +78,11 @@ class Host:
         except KeyError:
             raise AttributeError(key) from None
 
+    @property
+    def family(self) -> str:
+        """Debian or RedHat, as Ansible has it."""
+        return "Debian" if self.lab_image.startswith("debian") else "RedHat"
+
     def run(self, *command: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command; with check a failure prints what the command said, and the host's last journal lines."""
         result = self._enter("--uts", "--ipc", "--net", "--pid", "--root", "--wd", *command, given=given)

@@ -314,7 +314,7 @@ TRACES = "grep -rlwE --exclude='*.old' '{}' /etc /var/lib/unbound /var/lib/postf
 # Nor in the name of a file, in what the mail host keeps of pushes and of strangers, or in what the firewall has loaded.
 MORE_TRACES = """
 find /etc /var/lib /var/spool -name '*mx3.example.org*'
-grep -rlwE '{words}' /var/lib/gatehouse-recipients /var/spool/postfix/postgrey 2> /dev/null
+grep -rlwE '{words}' /var/lib/gatehouse-recipients ~postgrey 2> /dev/null
 firewall-cmd --list-all-zones | grep -wE '{words}'
 true
 """
@@ -670,7 +670,7 @@ def test_the_greylist_is_stopped_and_forgets(lab, procedure, wait, smtp):
         page.on([store], "systemctl stop postgrey")
         assert not waits()
         page.on([store], "systemctl stop postgrey")
-        page.on([store], "rm /var/spool/postfix/postgrey")
+        page.on([store], "rm ~postgrey")
         page.on([store], "systemctl start postgrey")
         wait(waits, 20, "the greylist that has forgotten")
 

@@ -108,3 +108,20 @@ def test_the_mail_host_sends_all_the_same(lab, mail, message, send, received, br
     assert {code for code, _text in send([message(mark, ["From: alice@example.org"]) for mark in marks])} == {250}
     hops = b"".join(received(marks).values()).decode()
     assert [gateway.name for gateway in lab.gateways if f"from {gateway.name} " not in hops] == []
+
+
+def test_a_key_that_is_gone_is_no_reason_to_reload(lab, doors):
+    """Dovecot 2.4 would reload all the same, and say that all is well."""
+    store, key, bob = lab.store, "/etc/pki/gatehouse/private.key", "bob@example.org"
+    dovecot = ("playbooks/site.yml", "--tags", "dovecot", "--limit", store.name)
+    store.out("mv", key, f"{key}.gone")
+    try:
+        store.out(
+            "sed", "-i", "s/^postmaster_address = .*/postmaster_address = x@example.org/", "/etc/dovecot/dovecot.conf"
+        )
+        (failed,) = [result for result in lab.playbook(*dovecot) if result.get("failed")]
+        assert key in failed["stderr"]
+    finally:
+        store.out("mv", f"{key}.gone", key)
+    assert [result for result in lab.playbook(*dovecot) if result.get("failed")] == []
+    assert doors(bob, store.lab_passwords[bob], store, [993]) == [993]

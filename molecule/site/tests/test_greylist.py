@@ -9,7 +9,7 @@ import pytest
 
 TO = "alice@example.org"
 STRANGER, EXCEPTION, MAIL_SERVER = 75, 69, 68  # last octets; wl.example knows .68 as a mail server, see test_checks
-DATABASE = "/var/spool/postfix/postgrey"  # of the mail host, which is of the family of CentOS
+DATABASES = {"RedHat": "/var/spool/postfix/postgrey", "Debian": "/var/lib/postgrey"}
 
 # Hold dialogues, one right after the other; they go on to the end of the message where the recipient is accepted.
 # Standard input: "message", and "questions", a list of [gateway, own address, sender, recipient]; standard output: for
@@ -180,18 +180,17 @@ def test_a_greylist_that_hangs_is_restarted(lab, ask, wait, held):
 @pytest.fixture
 def full(lab):
     """The greylist is on a file system of its own, and there is no room left."""
-    store = lab.store
-
+    store, database = lab.store, DATABASES[lab.store.family]
     store.out("systemctl", "stop", "postgrey")
     owner = store.out("id", "--user", "postgrey").strip()
-    store.mount("mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,uid={owner}", "tmpfs", DATABASE)
+    store.mount("mount", "-t", "tmpfs", "-o", f"size=24m,mode=700,uid={owner}", "tmpfs", database)
     store.out("systemctl", "start", "postgrey")
     # As after some days: what it maps into memory has its place on the disk.
-    store.out("sh", "-c", f'for file in {DATABASE}/__db.*; do fallocate -l "$(stat -c %s "$file")" "$file"; done')
-    store.out("sh", "-c", f"cat /dev/zero > {DATABASE}/filler 2> /dev/null || true")
+    store.out("sh", "-c", f'for file in {database}/__db.*; do fallocate -l "$(stat -c %s "$file")" "$file"; done')
+    store.out("sh", "-c", f"cat /dev/zero > {database}/filler 2> /dev/null || true")
     yield
     store.out("systemctl", "stop", "postgrey")
-    store.mount("umount", DATABASE)
+    store.mount("umount", database)
     store.out("systemctl", "start", "postgrey")
 
 
@@ -205,21 +204,21 @@ def test_a_greylist_without_room_makes_nobody_wait_forever(lab, ask, wait, held,
     wait(lambda: ask(*((first, fresh()) for _number in range(10))) and forgets(), 60, "the probe to find out")
     wait(lambda: all(map(accepted, ask((first, fresh()), (second, fresh())))), 30, "mail to be accepted without it")
     assert "no room in" in store.journal("postgrey", since="-1min")
-    store.out("rm", f"{DATABASE}/filler")
+    store.out("rm", f"{DATABASES[store.family]}/filler")
     wait(lambda: active(store), 60, "postgrey, now that there is room")
     assert greylisted(ask((first, fresh()))[0])
 
 
 def test_a_database_that_is_broken_is_set_aside(lab, ask, wait):
-    store, sender = lab.store, fresh()
+    store, sender, database = lab.store, fresh(), DATABASES[lab.store.family]
     store.out("systemctl", "stop", "postgrey")
-    store.out("sh", "-c", f"head --bytes=20000 /dev/urandom > {DATABASE}/postgrey.db")
+    store.out("sh", "-c", f"head --bytes=20000 /dev/urandom > {database}/postgrey.db")
     store.out("systemctl", "start", "postgrey")
     assert "the database is broken and was set aside" in store.journal("postgrey", since="-1min")
     assert greylisted(ask((lab.gateways[0], sender))[0])
     wait(lambda: accepted(ask((lab.gateways[1], sender))[0]), 20, "the delay to pass")
-    assert "postgrey.db" in store.out("ls", f"{DATABASE}/broken").split()
-    store.out("rm", "-r", f"{DATABASE}/broken")
+    assert "postgrey.db" in store.out("ls", f"{database}/broken").split()
+    store.out("rm", "-r", f"{database}/broken")
 
 
 def test_the_role_alone_serves_the_other_family_as_well(lab, tmp_path):

@@ -331,7 +331,7 @@ def waits(lab, mail, send, arrived, wait):
     def hold(reason, count=8):
         before, to = returned(lab), f"{uuid.uuid4().hex}@sender.example"
         marks = [mail.new_id() for _number in range(count)]
-        texts = [f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n" for mark in marks]
+        texts = [f"{HEADER}TLS-Required: no\r\nMessage-ID: {mark}\r\n\r\nhello\r\n" for mark in marks]
         assert {code for code, _text in send(texts, recipient=to)} == {250}
 
         def reasons():

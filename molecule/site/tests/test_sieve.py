@@ -30,7 +30,7 @@ ACTIONS = {
     "enotify": (["enotify"], 'notify "mailto:forged@sender.example"; keep;'),
 }
 # A mail program for Dovecot that writes down to whom it would send. Dovecot has a /tmp of its own.
-SENT = "/var/spool/dovecot/sent"
+SENT = "/run/sent"
 RECORDER = f'#!/bin/sh\necho "$@" >> {SENT}\ncat > /dev/null\n'
 
 
@@ -152,7 +152,7 @@ def recorder(lab):
 
     def use(allowed):
         lines = [line for line in conf.splitlines() if not allowed or "sieve_extensions" not in line]
-        text = "\n".join(["sendmail_path = /usr/local/bin/recorder", *lines, ""])
+        text = "\n".join([*lines, "sendmail_path = /usr/local/bin/recorder", ""])
         if allowed:
             text = text.replace("sieve_max_redirects = 0", "sieve_max_redirects = 4")
         store.run("tee", CONF, given=text)

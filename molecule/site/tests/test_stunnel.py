@@ -93,7 +93,7 @@ def test_postfix_alone_may_open_it(gateway):
         return gateway.out("runuser", "-u", user, "--", "python3", "-c", OPEN).strip()
 
     assert opened("postfix").startswith(f"220 {HOST} ")
-    stranger = "stunnel4" if gateway.lab_image.startswith("debian") else "stunnel"
+    stranger = "stunnel4" if gateway.family == "Debian" else "stunnel"
     assert [opened(user) for user in ("nobody", "ops", stranger)] == ["PermissionError"] * 3
     assert gateway.out("stat", "--format=%U:%a", SOCKET).strip() == "postfix:600"
 

@@ -256,7 +256,7 @@ def test_clamav_has_no_complaint_about_its_settings(gateway, clamd):
 
 
 def test_selinux_is_told_what_the_scanner_does(lab):
-    host = next(gateway for gateway in lab.gateways if gateway.lab_image.startswith("el"))
+    host = next(gateway for gateway in lab.gateways if gateway.family == "RedHat")
     booleans = dict(
         line.split(None, 1) for line in host.out("semanage", "boolean", "--list", "--noheading").splitlines()
     )

@@ -12,7 +12,13 @@ import yaml
 pytest.importorskip("ansible")
 
 ROOT = Path(__file__).parents[3]
-LOADED = ["Check Postfix", "Reload Postfix", "Forget which passwords were right", "Reload Dovecot"]
+LOADED = [
+    "Check Postfix",
+    "Reload Postfix",
+    "Look for the certificate and its key",
+    "Forget which passwords were right",
+    "Reload Dovecot",
+]
 
 
 def handlers(role, marker):

@@ -44,6 +44,7 @@ def rendered(known, ipv6=True, relayhost=None):
         postfix_map_type="lmdb",
         postfix_relayhost=relayhost or NOBODY,
         postfix_relayhost_ca_file="",
+        __postfix_sasl_config_path="/etc/postfix/sasl",
         __postfix_relayhost_table="/etc/postfix/relayhost_password",
         __postfix_ca_bundle="/etc/ssl/certs/ca-certificates.crt",
         postfix_tls_ciphers=["ECDHE-ECDSA-AES128-GCM-SHA256"],
