@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import pytest
 import yaml
+from known import PLATFORMS
 
 from .processes import command_of, descendants, kill
 
@@ -81,7 +82,7 @@ class Host:
     @property
     def family(self) -> str:
         """Debian or RedHat, as Ansible has it."""
-        return "Debian" if self.lab_image.startswith("debian") else "RedHat"
+        return PLATFORMS[self.lab_image]["family"]
 
     def run(self, *command: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command; with check a failure prints what the command said, and the host's last journal lines."""

@@ -104,6 +104,23 @@ def doors(lab: Lab) -> Callable[..., list[int]]:
 
 
 @pytest.fixture(scope="session")
+def managesieve(lab: Lab) -> Callable[..., list[str]]:
+    """managesieve(command, ..., user=, password=, tls=): the replies, that to the login first."""
+    store, client = lab.store, lab.client
+    ca = store.out("cat", "/etc/pki/gatehouse/ca.crt")
+
+    def speak(*commands: str, user: str = "bob@example.org", password: str = "", tls: bool = True) -> list[str]:
+        order = {
+            "host": store.name, "address": store.mail_vpn_address, "port": 4190, "ca": ca, "user": user, "tls": tls,
+            "password": password or store.lab_passwords[user], "send": commands,
+        }  # fmt: skip
+        said = client.python("managesieve_client.py", order)
+        return said[2 if tls else 1 :]
+
+    return speak
+
+
+@pytest.fixture(scope="session")
 def received(lab: Lab) -> Callable[[list[str]], dict[str, bytes]]:
     """received(marks): {mark: the message as it came} from the receiver's mailbox, waited for."""
 

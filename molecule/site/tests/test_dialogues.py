@@ -210,8 +210,7 @@ def filler(password):
 @pytest.fixture(scope="module")
 def reader(lab):
     """How Bob's own program reaches the mail host; his folders and scripts are as they were in the end."""
-    home = "/var/spool/dovecot/vmail/example.org/bob"
-    store = lab.store
+    store, home = lab.store, "/var/spool/dovecot/vmail/example.org/bob"
     ca = store.out("cat", "/etc/pki/gatehouse/ca.crt")
     yield {"host": store.name, "address": store.mail_vpn_address, "ca": ca}
     folders = store.out("doveadm", "mailbox", "list", "-u", BOB).split()
@@ -239,11 +238,10 @@ def test_lmtp(lab, name):
     assert re.search(fill(expected), said), said
 
 
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("name", SIEVE)
-def test_managesieve(lab, reader, name):
+def test_managesieve(lab, managesieve, name):
     commands, expected = SIEVE[name]
-    password = lab.store.lab_passwords[BOB]
-    fill = filler(password)
-    order = {"port": 4190, "user": BOB, "password": password, "send": [fill(command) for command in commands]}
-    said = lab.client.python("managesieve_client.py", {**reader, **order})
+    fill = filler(lab.store.lab_passwords[BOB])
+    said = managesieve(*map(fill, commands))
     assert re.search(fill(expected), said[-1]), said

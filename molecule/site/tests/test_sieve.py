@@ -39,23 +39,6 @@ def script_of(action):
     return f"require {json.dumps(extensions)};\n{does}\n" if extensions else f"{does}\n"
 
 
-@pytest.fixture(scope="module")
-def managesieve(lab):
-    """managesieve(command, ..., user=, password=, tls=): the replies, that to the login first."""
-    ca = lab.store.out("cat", "/etc/pki/gatehouse/ca.crt")
-
-    def speak(*commands, user=BOB, password=None, tls=True):
-        store = lab.store
-        order = {
-            "host": store.name, "address": store.mail_vpn_address, "port": 4190, "ca": ca, "user": user, "tls": tls,
-            "password": password or store.lab_passwords[user], "send": commands,
-        }  # fmt: skip
-        said = lab.client.python("managesieve_client.py", order)
-        return said[2 if tls else 1 :]
-
-    return speak
-
-
 def put(text, name="mine"):
     return f'PUTSCRIPT "{name}" {{{len(text.encode())}+}}\r\n{text}'
 
