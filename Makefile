@@ -61,7 +61,7 @@ stress: tools ## Try to break things, for long: kill what writes, crowd what ser
 	@tests/stage stress
 
 .PHONY: platforms
-platforms: tools ## Run the site's tests with each platform in each place, and write docs/platforms.md
+platforms: tools ## Run the site's tests with other platforms in the lab's places, and write docs/platforms.md
 	@tests/stage platforms
 
 .PHONY: bench

@@ -21,7 +21,7 @@ def bare(image: str) -> Host:
     return Host(image, {"lab_container": f"modules-{image}", **HOSTS[image]})
 
 
-# One of each family has its turn in `make test`; the programs of the others are in its labs.
+# One of each family has its turn in `make test`.
 MORE = [pytest.param(image, marks=pytest.mark.platforms) for image in HOSTS if image not in ("debian12", "el9")]
 
 
