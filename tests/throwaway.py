@@ -112,7 +112,7 @@ def host(*packages: str, image: str = "debian12") -> Iterator[Host]:
     """A host of an image with these packages of its repository and this collection's modules."""
     flags = ROOT / ".lab/throwaway/machine.yml"
     flags.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([ROOT / "molecule/images/build", flags], check=True)
+    subprocess.run([ROOT / "molecule/images/build", flags, image], check=True)
     machine = yaml.safe_load(flags.read_text())
     name = f"gatehouse-throwaway-{os.getpid()}"
     command = [
