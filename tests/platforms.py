@@ -1,6 +1,6 @@
 """Write the table of docs/platforms.md: what ran on which platforms, by the results that are in .lab/results.
 
-A result is pytest's, as JUnit's XML, in SUITE.PLATFORM-….xml (tests/stage). A suite that has no result here keeps its row.
+A result is pytest's, as JUnit's XML, in SUITE.PLATFORM-….xml (tests/stage). What has no result here keeps its row.
 """
 
 from __future__ import annotations
