@@ -102,8 +102,8 @@ IMAP = {
     ),
     "another flag": ([*NEW, "STORE 1 +FLAGS (\\Answered)"], r"^\* 1 FETCH \(FLAGS \((?=.*\\Answered).*\)\)\r\na OK"),
     "a flag in a folder to read": (
-        [IN, "CREATE {mark}", PUT_IN, "EXAMINE {mark}", "STORE 1 +FLAGS (\\Answered)"],
-        r"^a (OK|NO) ",
+        [IN, "CREATE {mark}", PUT_IN, "EXAMINE {mark}", "STORE 1 +FLAGS (\\Answered)", "FETCH 1 (FLAGS)"],
+        r"^\* 1 FETCH \(FLAGS \((?!.*\\Answered).*\)\)\r\na OK",
     ),
     "a message that is found": ([*NEW, "SEARCH SUBJECT {mark}"], r"^\* SEARCH 1\r\na OK"),
     "a message that is not there": (
