@@ -635,7 +635,9 @@ def test_who_is_killed_leaves_a_table_that_is_whole(lab, gateway, who):
 
 
 def test_a_list_that_dovecot_lets_go_of_is_asked_for_again(lab):
-    """As Dovecot 2.4 does by itself, once in a hundred lists."""
+    """As Dovecot 2.4 does by itself, once in a hundred lists; 2.3 does not, and without its worker it says nothing."""
+    if lab.store.out("dovecot", "--version").startswith("2.3"):
+        pytest.skip("Dovecot 2.3 lets go of no list")
     many = [f"many{number}@example.org" for number in range(3000)]
     end_worker = "sleep {}; pkill -KILL -f '^dovecot/auth -w'"
     with by_hand(lab):
