@@ -163,7 +163,7 @@ def output(words):
 def users_like(mask):
     """Dovecot's users. doveadm ends with EX_TEMPFAIL where Dovecot let go of the worker that reads them, as 2.4 does
     now and then where a second user database is long: it ends one that it takes for idle."""
-    for _ in range(LISTINGS - 1):
+    for _attempt in range(LISTINGS - 1):
         try:
             return output(["doveadm", "user", mask])
         except subprocess.CalledProcessError as error:
