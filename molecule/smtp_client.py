@@ -46,7 +46,7 @@ def main() -> None:
             try:
                 connection.sendall(text.encode("utf-8", "surrogateescape"))
                 dialogue.append([text.rstrip("\r\n"), read_reply(stream)])
-            except (ConnectionError, TimeoutError) as error:
+            except OSError as error:  # under TLS an ssl.SSLEOFError, too
                 dialogue.append([text.rstrip("\r\n"), [type(error).__name__]])
                 break
             if line == "STARTTLS" and dialogue[-1][1][0].startswith("220"):
