@@ -44,10 +44,10 @@ def rows() -> dict[str, str]:
 
 def main() -> None:
     before, head, rest = PAGE.read_text().partition(HEAD)
-    old, after = re.match(r"((?:\|.*\n)*)(.*)", rest, re.DOTALL).groups()
+    old = re.match(r"(?:\|.*\n)*", rest).group()
     new = rows()
     kept = [row for row in old.splitlines(keepends=True) if not row.startswith(tuple(new))]
-    PAGE.write_text("".join([before, head, *sorted([*kept, *new.values()]), after]))
+    PAGE.write_text("".join([before, head, *sorted([*kept, *new.values()]), rest[len(old) :]]))
 
 
 main()
