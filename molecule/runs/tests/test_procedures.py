@@ -590,6 +590,7 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
     store.out("systemctl", "stop", "gatehouse-lmtp.socket", "gatehouse-lmtp@*")
     number = mail.send(gateway.mail_ipv4, BOB)
     wait(lambda: any(queued_for(gateway, BOB).values()), 60, "a first try")
+    wait(lambda: "Connection refused" in gateway.mail_log(), 20, "what stunnel says of it")
     with procedure("The mail host is away") as page:
         (said,) = page.on([gateway], "postqueue -p")
         assert BOB in said
