@@ -48,9 +48,8 @@ def put(lab, path, text):
 @contextlib.contextmanager
 def by_hand(lab):
     """Nothing is pushed but by this test, and no push is under way."""
-    for units in (("gatehouse-recipients.timer", "gatehouse-recipients.path"), ("gatehouse-recipients.service",)):
-        lab.store.out("systemctl", "stop", *units)  # or they would start what is stopped next
-    lab.store.out("systemctl", "stop", "gatehouse-recipients@*.service")
+    for kinds in ((".timer", ".path"), (".service",), ("@*.service",)):  # in this order: each starts what comes next
+        lab.store.out("systemctl", "stop", *(f"gatehouse-recipients{kind}" for kind in kinds))
     lab.store.run("gatehouse-recipients", "push", check=False)
     try:
         yield
