@@ -24,7 +24,8 @@ SHARED = ROOT / "molecule/shared"
 MORE = {
     f"mx{number}.example.org": {
         "mail_ipv4": f"{{{{ lab_internet4 }}}}.1{number}", "mail_ipv6": f"{{{{ lab_internet6 }}}}::1{number}",
-        "mail_vpn_address": f"{{{{ lab_vpn4 }}}}.1{number}", "lab_container": f"mx{number}", "lab_image": image,
+        "mail_vpn_address": f"{{{{ lab_vpn4 }}}}.1{number}", "mail_preference": 10 * number,
+        "lab_container": f"mx{number}", "lab_image": image,
     }
     for number, image in ((3, "el9"), (4, "debian12"), (5, "el9"))
 }  # fmt: skip
