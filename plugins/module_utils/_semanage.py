@@ -6,7 +6,7 @@
 
 No I/O and no Ansible. What is wanted comes as dictionaries of the module's options, checked and completed by Ansible:
 ports with ``port``, ``proto``, ``setype``, ``state``; fcontexts with ``target``, ``ftype``, ``setype``, ``state``;
-booleans with ``name`` and ``value``; modules as `Module`.
+booleans with ``name``, ``value``, ``state``; modules as `Module`.
 
 Sources: semanage(8) and its pages for each kind of record, semodule(8), and semanage's own reader of import lines
 (``mkargv()``), which knows quotes and no escapes.
@@ -226,7 +226,9 @@ def _fcontext_change(item: Mapping[str, Any], store: Store) -> Change | None:
 
 def boolean_changes(wanted: Sequence[Mapping[str, Any]], store: Store) -> list[Change]:
     _check_once("boolean", [item["name"] for item in wanted])
-    return [change for item in wanted if (change := _boolean_change(item["name"], item["value"], store))]
+    # One that is to go and that the policy does not have has gone.
+    there = [item for item in wanted if item["state"] == "present" or item["name"] in store.booleans]
+    return [change for item in there if (change := _boolean_change(item["name"], bool(item["value"]), store))]
 
 
 def _boolean_change(name: str, value: bool, store: Store) -> Change | None:
@@ -254,8 +256,8 @@ def _module_change(module: Module, store: Store) -> Change | None:
 
 def takes_back_only(params: Mapping[str, Any]) -> bool:
     """Whether no item of the task adds anything to the policy."""
-    items = [item for kind in ("ports", "fcontexts", "modules") for item in params[kind]]
-    return not params["booleans"] and all(item["state"] == "absent" for item in items)
+    items = [item for kind in ("ports", "fcontexts", "booleans", "modules") for item in params[kind]]
+    return all(item["state"] == "absent" for item in items)
 
 
 def check_modules(wanted: Sequence[Mapping[str, Any]]) -> None:

@@ -95,9 +95,13 @@ options:
         type: str
         required: true
       value:
-        description: The value.
+        description: The value. Required when O(booleans[].state=present).
         type: bool
-        required: true
+      state:
+        description: V(absent) turns it off. One that the policy does not have is off.
+        type: str
+        choices: [present, absent]
+        default: present
   modules:
     description:
       - Policy modules, at semanage's priority of 400.
@@ -527,7 +531,8 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"name": name, "value": {"type": "bool", "required": True}},
+                "options": {"name": name, "value": {"type": "bool"}, "state": state},
+                "required_if": [("state", "present", ["value"])],
             },
             "modules": {
                 "type": "list",

@@ -30,7 +30,7 @@ WANTED = {
 NOTHING_LEFT = {
     "ports": [{**port, "state": "absent"} for port in WANTED["ports"]],
     "fcontexts": [{**WANTED["fcontexts"][0], "state": "absent"}],
-    "booleans": [{"name": "antivirus_use_jit", "value": False}],
+    "booleans": [{"name": "antivirus_use_jit", "state": "absent"}],
     "modules": [{"name": module["name"], "state": "absent"} for module in WANTED["modules"]],
 }
 

@@ -15,6 +15,7 @@ systemctl list-units --all --plain --no-legend --state=active,activating,failed 
 systemctl list-unit-files --no-legend --state=enabled,enabled-runtime,masked | awk '{print "enabled", $1}'
 ps -eo args= | sed 's/^/process /'
 for list in port fcontext; do semanage $list --list --locallist --noheading 2> /dev/null | sed 's/^/label /'; done
+semanage boolean --list --noheading 2> /dev/null | awk '/^antivirus/ {print "boolean", $1, $2}'
 semodule --list=full 2> /dev/null | sed -n 's/^400/module/p'
 comm -23 <(find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*' -not -path '/etc/apparmor.d/local/*' \
         -not -path '/etc/logrotate.d/clamav-*' -not -path '/run/systemd/generator.late/*' \
@@ -25,7 +26,7 @@ comm -23 <(find /etc /usr/local /run /opt -not -type d -not -path '/etc/rc?.d/K*
 JUDGES = "postfix,dmarc,opendmarc,spf,public_suffix_list"
 # name: what is written, tags of the roles, traces of what goes with it, and of what goes without it
 OPTIONS = {
-    "no scanner": ({"mail_virus_scanner": False}, "clamav,postfix", None, "clam"),
+    "no scanner": ({"mail_virus_scanner": False}, "clamav,postfix", None, r"clam|boolean .*\(on"),
     "no greylist": (
         {"mail_greylisting": False}, "firewall,platform,greylist,postfix", None, "postgrey|gatehouse-greylist"
     ),

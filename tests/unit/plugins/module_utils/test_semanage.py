@@ -58,6 +58,10 @@ def port(number, setype="milter_port_t", proto="tcp", state="present"):
     return {"port": number, "proto": proto, "setype": setype, "state": state}
 
 
+def boolean(name, value=None, state="present"):
+    return {"name": name, "value": value, "state": state}
+
+
 def fcontext(target, setype="mail_spool_t", ftype="a", state="present"):
     return {"target": target, "ftype": ftype, "setype": setype, "state": state}
 
@@ -164,7 +168,7 @@ def test_an_item_stands_once():
     with pytest.raises(PolicyError, match="found it twice"):
         fcontext_changes([fcontext("/srv/y"), fcontext("/srv/y")], STORE)
     with pytest.raises(PolicyError, match="boolean jit: found it twice"):
-        boolean_changes([{"name": "jit", "value": True}, {"name": "jit", "value": False}], STORE)
+        boolean_changes([boolean("jit", True), boolean("jit", False)], STORE)
 
 
 def test_a_file_type_is_one_of_the_policy():
@@ -173,21 +177,24 @@ def test_a_file_type_is_one_of_the_policy():
 
 
 BOOLEANS = {
-    "on": ("jit", True, ["boolean -m --on jit"]),
-    "off": ("scan", False, ["boolean -m --off scan"]),
-    "as wanted": ("scan", True, []),
-    "as wanted in the store alone": ("torn", True, ["boolean -m --on torn"]),
+    "on": (boolean("jit", True), ["boolean -m --on jit"]),
+    "off": (boolean("scan", False), ["boolean -m --off scan"]),
+    "as wanted": (boolean("scan", True), []),
+    "as wanted in the store alone": (boolean("torn", True), ["boolean -m --on torn"]),
+    "taken back": (boolean("scan", state="absent"), ["boolean -m --off scan"]),
+    "taken back already": (boolean("jit", state="absent"), []),
+    "taken back, and none of the policy's": (boolean("nonesuch", state="absent"), []),
 }
 
 
-@pytest.mark.parametrize("name, value, lines", BOOLEANS.values(), ids=BOOLEANS)
-def test_a_boolean_takes_no_more_than_one_line(name, value, lines):
-    assert [change.line for change in boolean_changes([{"name": name, "value": value}], STORE)] == lines
+@pytest.mark.parametrize("item, lines", BOOLEANS.values(), ids=BOOLEANS)
+def test_a_boolean_takes_no_more_than_one_line(item, lines):
+    assert [change.line for change in boolean_changes([item], STORE)] == lines
 
 
 def test_a_boolean_is_one_of_the_policy():
     with pytest.raises(PolicyError, match="boolean nonesuch: found none of that name"):
-        boolean_changes([{"name": "nonesuch", "value": True}], STORE)
+        boolean_changes([boolean("nonesuch", True)], STORE)
 
 
 MODULES = {
@@ -236,7 +243,7 @@ def test_changes_are_shown_as_items_and_done_as_lines():
 
 
 def test_a_complaint_is_laid_at_the_item_that_it_names():
-    changes = [*port_changes([port("8894")], STORE), *boolean_changes([{"name": "jit", "value": True}], STORE)]
+    changes = [*port_changes([port("8894")], STORE), *boolean_changes([boolean("jit", True)], STORE)]
     assert blamed(changes, "ValueError: Port tcp/8894 already defined") == "port 8894/tcp"
     assert blamed(changes, "OSError: Error") == "port 8894/tcp, boolean jit"
 
