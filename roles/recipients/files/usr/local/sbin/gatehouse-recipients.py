@@ -35,7 +35,7 @@ WAITS = (1, 2, 4, 8, 15, 30)  # seconds between attempts, the last one again and
 WRITING = 0.2  # seconds within which who writes a source writes on
 SETTLING = 2  # seconds until the sources are looked at once more
 LONGEST_COMMAND = 60  # seconds
-LISTINGS = 3  # of Dovecot's users, before they cannot be read
+LISTING_WAITS = (0.5, 1, 2, 4)  # seconds between attempts to list Dovecot's users, before they cannot be read
 LONGEST_PUSH = 300  # seconds
 LARGEST_SOURCE = core.LONGEST
 
@@ -162,13 +162,14 @@ def output(words):
 
 def users_like(mask):
     """Dovecot's users. doveadm ends with EX_TEMPFAIL where Dovecot let go of the worker that reads them, as 2.4 does
-    now and then where a second user database is long: it ends one that it takes for idle."""
-    for _attempt in range(LISTINGS - 1):
+    now and then where a second user database is long: it ends those that it takes for idle, for a second or so."""
+    for wait in LISTING_WAITS:
         try:
             return output(["doveadm", "user", mask])
         except subprocess.CalledProcessError as error:
             if error.returncode != os.EX_TEMPFAIL:
                 raise
+        time.sleep(wait)
     return output(["doveadm", "user", mask])
 
 
