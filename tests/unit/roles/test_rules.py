@@ -120,6 +120,23 @@ def test_who_teaches_selinux_installs_what_it_takes(role):
     assert ("policycoreutils-python-utils" in packages) == ("semanage:" in text)
 
 
+def folders(tasks):
+    """ansible.builtin.file's arguments, where it makes a folder on a host."""
+    for task in tasks:
+        if "delegate_to" not in task:
+            yield from folders([inner for part in ("block", "rescue", "always") for inner in task.get(part, [])])
+            made = task.get("ansible.builtin.file", {})
+            if made.get("state") == "directory":
+                yield made
+
+
+def test_a_folder_has_the_label_of_its_place():
+    """Module files gives it; with Ansible's own a new folder has the label of the folder above."""
+    found = [made for role in ROLES for path in role.glob("tasks/*.yml") for made in folders(read(path))]
+    assert len(found) > 3
+    assert [made["path"] for made in found if made.get("setype") != "_default"] == []
+
+
 CONTROLLER = ("localhost", "127.0.0.1", "::1")
 
 
