@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# The prefix of the lab's containers: gh for the demo, ght and ghr for tests, so that all can be up.
+# The prefix of the lab's containers: gh for the demo, ght, ghr and ghs for tests, so that all can be up.
 GH_LAB ?= gh
 PLAYBOOK = GH_LAB=$(GH_LAB) $(BIN)/ansible-playbook -i inventories/lab
 
@@ -56,8 +56,12 @@ site: tools ## Converge a lab of its own, prefix ght, and ask its daemons (molec
 runs: tools ## Run Ansible on a lab of its own, prefix ghr: fresh, broken, stopped and killed (molecule)
 	@tests/stage runs
 
+.PHONY: selinux
+selinux: tools .lab/machines ## Run the site in machines on which SELinux enforces, prefix ghs (molecule, QEMU)
+	@tests/stage selinux
+
 .PHONY: stress
-stress: tools ## Try to break things, for long: kill what writes, crowd what serves
+stress: tools .lab/machines ## Try to break things, for long: kill what writes, crowd what serves
 	@tests/stage stress
 
 .PHONY: platforms
@@ -77,7 +81,10 @@ tools: .lab/packages .venv/done .cache/pyspf/done ## Install what the targets ne
 
 # What was missing is written down, so that distclean takes away no more than this.
 .lab/packages: tests/packages.txt
-	tests/packages install $@
+	tests/packages install $@ $<
+
+.lab/machines: tests/machines.txt | .lab/packages
+	tests/packages install $@ $<
 
 .venv/done: pyproject.toml | .lab/packages
 	$(PYTHON) -m venv .venv
@@ -94,11 +101,12 @@ tools: .lab/packages .venv/done .cache/pyspf/done ## Install what the targets ne
 .PHONY: clean
 clean: ## Remove the labs of the demo and of the tests
 	@if [ -e .venv/done ]; then \
-	  for lab in gh ght ghr; do GH_LAB=$$lab $(BIN)/ansible-playbook -i inventories/lab molecule/shared/destroy.yml; done; \
+	  for lab in gh ght ghr ghs; do GH_LAB=$$lab $(BIN)/ansible-playbook -i inventories/lab molecule/shared/destroy.yml; done; \
 	  GH_LAB=ght $(BIN)/ansible-playbook -i molecule/modules/hosts.yml molecule/modules/destroy.yml; fi
 
 .PHONY: distclean
 distclean: clean ## Remove also images, virtual environment, caches and the packages that were installed
 	-[ ! -x "$$(command -v podman)" ] || podman images --quiet --filter label=gatehouse | xargs --no-run-if-empty podman rmi --force
+	tests/packages remove .lab/machines
 	tests/packages remove .lab/packages
 	rm -rf .venv .lab .cache .ansible .hypothesis .pytest_cache .ruff_cache *.tar.gz

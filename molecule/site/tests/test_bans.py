@@ -112,6 +112,7 @@ def test_the_jails_are_those_of_the_model(lab):
             assert jails(lab[name]) == names, name
 
 
+@pytest.mark.enforcing
 @pytest.mark.parametrize("version", [4, 6])
 def test_who_makes_too_many_errors_is_banned_there_until_the_ban_is_over(
     lab, impatient, smtp, strangers, offend, wait, version

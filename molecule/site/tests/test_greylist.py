@@ -64,6 +64,7 @@ def accepted(answer):
     return answer[0].startswith("250 2.1.5 ") and answer[2] == 250
 
 
+@pytest.mark.enforcing
 def test_who_was_told_by_one_gateway_to_wait_may_come_to_another(lab, ask, wait, gateway):
     other = next(host for host in lab.gateways if host is not gateway)
     sender = fresh()
@@ -154,6 +155,7 @@ def active(host):
     return host.run("systemctl", "is-active", "postgrey", check=False).stdout == "active\n"
 
 
+@pytest.mark.enforcing
 def test_a_killed_greylist_comes_back_and_knows_whom_it_knew(lab, ask, wait):
     gateway, store, known = lab.gateways[0], lab.store, fresh()
     assert greylisted(ask((gateway, known))[0])

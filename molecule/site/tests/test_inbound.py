@@ -12,6 +12,7 @@ def address(request, gateway):
     return getattr(gateway, request.param)
 
 
+@pytest.mark.enforcing
 def test_known_recipient_gets_the_message(mail, address):
     message_id = mail.send(address, "alice@example.org")
     assert "hello" in mail.wait_for("alice@example.org", message_id)
@@ -47,6 +48,7 @@ def test_mail_from_the_null_sender_arrives(mail, address):
     mail.wait_for("alice@example.org", mail.send(address, "alice@example.org", sender=""))
 
 
+@pytest.mark.enforcing
 @pytest.mark.parametrize(
     ("recipient", "reply"),
     [

@@ -54,6 +54,7 @@ def openssl(host, store, *arguments):
     return result.stdout + result.stderr
 
 
+@pytest.mark.enforcing
 def test_lmtp_is_verified_tls(mail, gateway, lab, wait):
     mail.wait_for("alice@example.org", mail.send(gateway.mail_ipv4, "alice@example.org"))
     for host, said in (
@@ -140,6 +141,7 @@ client.quit()
 """
 
 
+@pytest.mark.enforcing
 def test_a_mailbox_is_read_by_pop3(lab, mail):
     store = lab.store
     message_id = mail.send(lab.gateways[0].mail_ipv4, "bob@example.org")

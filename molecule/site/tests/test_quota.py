@@ -53,6 +53,7 @@ def test_what_a_neighbour_writes_waits_as_well(lab, mail, message, send, wait, f
     assert lab.store.mail_log().count("status=bounced") == returned
 
 
+@pytest.mark.enforcing
 def test_mail_for_a_full_mailbox_waits_until_there_is_room(lab, gateway, mail, wait, full):
     returned = mail.bounced()
     waiting = mail.send(gateway.mail_ipv4, BOB)

@@ -77,6 +77,7 @@ def count(lab):
     return find
 
 
+@pytest.mark.enforcing
 def test_a_script_that_its_reader_put_files_mail(managesieve, bobs, deliver, count):
     script = 'require ["fileinto", "mailbox"];\nif header :is "X-Test" "yes" { fileinto :create "Lists"; }\n'
     replies = managesieve(put(script), 'SETACTIVE "mine"', "LISTSCRIPTS", "LOGOUT")

@@ -26,6 +26,7 @@ def deliver(lab, smtp, gateway):
     return send
 
 
+@pytest.mark.enforcing
 def test_a_valid_message_passes_all_three(mail, gateway, deliver, message, results, signer):
     mark = mail.new_id()
     text = signer.sign(message(mark, ["From: Carol <carol@reject.example>"]), "reject.example")
@@ -43,6 +44,7 @@ def test_a_signature_alone_passes_for_a_forwarder(mail, gateway, deliver, messag
     assert "dmarc=pass" in results(mail.wait_for(TO, mark), gateway)
 
 
+@pytest.mark.enforcing
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_spoof_is_treated_as_its_owner_asks(mail, gateway, deliver, message, results, policy):
     mark = mail.new_id()

@@ -72,6 +72,7 @@ def until(counted, wait, condition, what):
     wait(holds, 40, what)
 
 
+@pytest.mark.enforcing
 def test_what_was_done_is_what_was_counted(gateway, mail, smtp, lab, submit, wait):
     counted = Counted(gateway)
     until(counted, wait, lambda: counted.month(), "a history")

@@ -98,6 +98,7 @@ def test_postfix_alone_may_open_it(gateway):
     assert gateway.out("stat", "--format=%U:%a", SOCKET).strip() == "postfix:600"
 
 
+@pytest.mark.enforcing
 @pytest.mark.usefixtures("no_connection")
 def test_each_connection_names_the_mail_host_s_certificate_in_the_mail_log(gateway, mail, wait):
     before = len(gateway.mail_log())
@@ -143,6 +144,7 @@ def test_mail_waits_where_the_other_side_is_not_the_mail_host(gateway, mail, wai
     assert mail.bounced() == []
 
 
+@pytest.mark.enforcing
 @pytest.mark.parametrize("side", ["gateway", "mail host"])
 def test_what_changes_holds_from_the_next_connection_on_and_ends_none(lab, gateway, mail, wait, side):
     """A certificate that goes, and a socket that is made anew, in the middle of a delivery."""
@@ -166,6 +168,7 @@ def test_what_changes_holds_from_the_next_connection_on_and_ends_none(lab, gatew
     assert gateway.out("python3", "-c", OPEN).startswith("220 ")
 
 
+@pytest.mark.enforcing
 @pytest.mark.same_on_all_gateways
 def test_whoever_is_killed_is_there_for_the_next_message(gateway, mail, wait):
     """Twenty times, with mail under way; what was just being handed over may come twice (RFC 5321, 6.1)."""

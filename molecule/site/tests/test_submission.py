@@ -74,6 +74,7 @@ def test_without_a_login_nothing_is_taken(lab, smtp, gateway):
     assert smtp(gateway.mail_vpn_address, *lines, client=lab.client, port=PORT)[5].startswith("554 5.7.1 ")
 
 
+@pytest.mark.enforcing
 @pytest.mark.parametrize(
     ("login", "sender", "code"),
     [

@@ -124,6 +124,7 @@ def clamd(gateway):
     return next(unit for unit in needed if unit.startswith("clam"))
 
 
+@pytest.mark.enforcing
 def test_eicar_is_refused_in_every_form_and_harmless_mail_comes_in(mail, gateway, send):
     marks = {form: (mail.new_id(), mail.new_id()) for form in FORMS}
     for form, (bad, good) in marks.items():
@@ -204,6 +205,7 @@ def test_without_a_scanner_mail_waits(mail, gateway, send, clamd, wait, how):
     mail.wait_for(TO, good)
 
 
+@pytest.mark.enforcing
 def test_a_killed_milter_is_back_by_itself(mail, gateway, send, wait):
     gateway.out("systemctl", "kill", "--signal=KILL", "clamav-milter")
     bad = message(mail.new_id(), "plain", EICAR)

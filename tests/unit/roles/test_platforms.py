@@ -116,7 +116,7 @@ def test_documents_claim_what_is_known():
 
 def test_each_platform_has_an_image_a_host_for_modules_and_a_mail_host():
     images = re.findall(r"^image (\w+) ", (ROOT / "molecule/images/build").read_text(), re.MULTILINE)
-    assert sorted(images) == sorted([*PLATFORMS, "world"])
+    assert sorted(images) == sorted([*PLATFORMS, "machine", "world"])
     modules = read(ROOT / "molecule/modules/hosts.yml")["all"]["children"]["modules"]["hosts"]
     assert sorted(modules) == sorted(PLATFORMS)
     labs = re.findall(r"scenario site ght (\w+) (\w+) (\w+)", (ROOT / "tests/stage").read_text())

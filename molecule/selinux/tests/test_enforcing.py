@@ -1,0 +1,205 @@
+"""A kernel that enforces denies nothing that the site does, and what is taken from the policy is missed, and mended."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+from lab.hosts import ROOT, STATE
+
+pytestmark = pytest.mark.enforcing  # in this order: what was denied is asked when all of it has been done
+MORE = ("-i", str(ROOT / "molecule/selinux/hosts.yml"))
+ALICE = "alice@example.org"
+EICAR = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+# What the roles have added: ports, file contexts, booleans that are on, modules.
+ADDED = r"""
+for list in port fcontext boolean; do
+    semanage $list --list --locallist --noheading | awk -v list=$list '!/off/ && NF {print list, $1}'
+done
+semodule --list=full | awk '$1 == 400 {print "module", $2}'
+"""
+DENIED = re.compile(r"denied +\{ ([^}]+) \} for .*?scontext=\w+:\w+:(\w+)\S* tcontext=\w+:\w+:(\w+)\S* tclass=(\w+)")
+SUBMIT = "import socket, sys; print(socket.create_connection((sys.argv[1], 32841), 60).makefile().readline())"
+# clamd is pointed at a file that it may read by the boolean alone; what it says.
+SCAN = """
+import socket, sys
+here = socket.socket(socket.AF_UNIX)
+here.connect("/run/clamd.scan/clamd.sock")
+here.sendall(b"nSCAN /srv/scan/file\\n")
+print(here.makefile().readline())
+"""
+
+
+@pytest.fixture(scope="module")
+def machines(lab):
+    return [host for host in lab.hosts.values() if host.variables.get("lab_machine")]
+
+
+@pytest.fixture
+def run(lab):
+    """run(host, tags, variables): the changed tasks of site.yml; one that fails fails the test."""
+
+    def play(host, tags, **variables):
+        extra = ("--limit", host.name, "--tags", tags, "--extra-vars", json.dumps(variables))
+        results = lab.playbook("playbooks/site.yml", *MORE, *extra)
+        assert [(result["task"], result.get("msg")) for result in results if result.get("failed")] == []
+        return {result["task"] for result in results if result.get("changed")}
+
+    return play
+
+
+def added(host):
+    return set(host.out("bash", "-s", given=ADDED).splitlines())
+
+
+def in_log(host, files):
+    """{(source, target, class, permission): by whom and what} of the denials in these files."""
+    found = {}
+    for line in host.out("sh", "-c", f"cat {files}").splitlines():
+        if match := DENIED.search(line):
+            permissions, source, target, what = match.groups()
+            by = " ".join(re.findall(r"(?:comm|exe|name|path|dest)=\S+", line))
+            found |= {(source, target, what, permission): by for permission in permissions.split()}
+    return found
+
+
+def is_silent(source, target, what, permission):
+    """Whether the distribution's policy would not have logged it."""
+    rule = ["--dontaudit", f"--source={source}", f"--target={target}", f"--class={what}", f"--perms={permission}"]
+    asked = ["sesearch", *rule, STATE / "policy.dontaudit"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout.strip() != ""
+
+
+def denials(host):
+    """What was denied since site.yml first came, but for what was before, and what the policy would not have logged."""
+    bare = in_log(host, "/var/log/audit/bare")
+    new = in_log(host, "/var/log/audit/audit.log*")
+    return {key: by for key, by in new.items() if key not in bare and not is_silent(*key)}
+
+
+def boot(host):
+    return host.run("cat", "/proc/sys/kernel/random/boot_id", check=False).stdout
+
+
+def virus(mail, gateway, mark):
+    return f"From: virus@sender.example\r\nTo: {ALICE}\r\nMessage-ID: {mark}\r\n\r\n{EICAR}\r\n"
+
+
+def goes_through(lab, mail, send, received):
+    """Mail in by the gateway, and out from the mail host."""
+    mail.wait_for(ALICE, mail.send(lab.gateways[0].mail_ipv4, ALICE))
+    mark = mail.new_id()
+    assert send([f"From: {ALICE}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"])[0][0] == 250
+    received([mark])
+
+
+def test_it_enforces_and_excepts_no_domain(machines):
+    assert [host.name for host in machines] == ["mx1.example.org", "store.example.org"]
+    for host in machines:
+        assert host.out("getenforce").strip() == "Enforcing"
+        assert host.out("semanage", "permissive", "--list", "--noheading").strip() == ""
+        assert "permissive=1" not in host.out("cat", "/var/log/audit/audit.log")
+
+
+def test_the_mail_host_tells_the_gateways_who_is_there(lab):
+    lab.store.out("systemctl", "start", "gatehouse-recipients")
+    lab.store.out("gatehouse-recipients", "status")
+
+
+def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
+    before = {host: boot(host) for host in machines}
+    for host in machines:
+        host.run("systemctl", "reboot", check=False)
+    wait(lambda: all(boot(host) not in ("", before[host]) for host in machines), 60, "both machines")
+    for host in machines:
+        host.run("systemctl", "is-system-running", "--wait", check=False)
+        assert host.out("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
+    goes_through(lab, mail, send, received)
+
+
+def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, run):
+    gateway = lab.gateways[0]
+    before = added(gateway)
+    tags = "platform,opendkim,dmarc,clamav,postfix"
+    try:
+        run(gateway, tags, mail_milter_sockets="inet")
+        assert "inet:127.0.0.1:8894" in gateway.out("postconf", "-h", "smtpd_milters").replace(" ", "")
+        (said,) = mail.offer(gateway, [("<virus@sender.example>", f"<{ALICE}>", virus(mail, gateway, mail.new_id()))])
+        assert said.startswith("550 5.7.1 refused by ClamAV")
+        mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+        assert added(gateway) > before
+    finally:
+        run(gateway, tags)
+    assert added(gateway) == before
+
+
+def test_nothing_of_ours_was_denied(machines):
+    assert {host.name: denials(host) for host in machines} == {host.name: {} for host in machines}
+
+
+def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
+    gateway = lab.gateways[0]
+    program = "/usr/local/libexec/gatehouse-dmarc"
+    gateway.out("semanage", "fcontext", "--delete", program)
+    gateway.out("restorecon", program)
+    gateway.out("systemctl", "restart", "gatehouse-dmarc")
+    (said,) = mail.offer(
+        gateway, [("<carol@sender.example>", f"<{ALICE}>", "From: carol@sender.example\r\n\r\nhello\r\n")]
+    )
+    assert said.startswith("451 4.7.1")
+    assert {"connectto", "write"} & {right for source, *_to, right in denials(gateway) if source == "postfix_smtpd_t"}
+    assert "Teach SELinux" in run(gateway, "dmarc")
+    mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+
+
+def test_without_its_module_postfix_cannot_speak_to_stunnel(lab, mail, run, wait):
+    gateway = lab.gateways[0]
+    gateway.out("semodule", "--remove=gatehouse_lmtp")
+    mark = mail.send(gateway.mail_ipv4, ALICE)
+    wait(lambda: [message for message in gateway.queue() if message["queue_name"] == "deferred"], 30, "mail that waits")
+    assert "postfix_smtp_t" in {source for source, *_rest in denials(gateway)}
+    assert "Teach SELinux" in run(gateway, "stunnel")
+    gateway.out("postqueue", "-f")
+    mail.wait_for(ALICE, mark)
+
+
+def test_without_its_port_nobody_submits(lab, run):
+    gateway = lab.gateways[0]
+    gateway.out("semanage", "port", "--delete", "--proto", "tcp", "32841")
+    gateway.out("systemctl", "restart", "postfix")
+    assert (
+        "ConnectionRefusedError"
+        in lab.client.run("python3", "-c", SUBMIT, gateway.mail_vpn_address, check=False).stderr
+    )
+    assert ("postfix_master_t", "ephemeral_port_t", "tcp_socket", "name_bind") in denials(gateway)
+    assert "Label the ports for SELinux" in run(gateway, "platform,postfix")
+    assert lab.client.out("python3", "-c", SUBMIT, gateway.mail_vpn_address).startswith("220 ")
+
+
+def test_without_its_boolean_clamd_reads_no_file(lab, run):
+    gateway = lab.gateways[0]
+    try:
+        gateway.out("sh", "-c", "mkdir -p /srv/scan; echo harmless > /srv/scan/file; chmod -R a+rX /srv/scan")
+        assert gateway.out("python3", "-c", SCAN).endswith("OK\n\n")
+        gateway.out("semanage", "boolean", "--modify", "--off", "antivirus_can_scan_system")
+        assert gateway.out("python3", "-c", SCAN).endswith("ERROR\n\n")
+        assert "clamd_t" in {source for source, *_rest in denials(gateway)}
+        assert "Teach SELinux" in run(gateway, "clamav")
+        assert gateway.out("python3", "-c", SCAN).endswith("OK\n\n")
+    finally:
+        gateway.out("rm", "-rf", "/srv/scan")
+
+
+def test_what_is_switched_off_is_taken_back(lab, mail, run):
+    gateway = lab.gateways[0]
+    before = added(gateway)
+    assert "boolean antivirus_can_scan_system" in before
+    try:
+        run(gateway, "clamav,postfix", mail_virus_scanner=False)
+        assert not [line for line in added(gateway) if "antivirus" in line or "clam" in line]
+        mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+    finally:
+        run(gateway, "clamav,postfix")
+    assert added(gateway) == before
