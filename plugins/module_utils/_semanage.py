@@ -228,7 +228,8 @@ def boolean_changes(wanted: Sequence[Mapping[str, Any]], store: Store) -> list[C
     _check_once("boolean", [item["name"] for item in wanted])
     # One that is to go and that the policy does not have has gone.
     there = [item for item in wanted if item["state"] == "present" or item["name"] in store.booleans]
-    return [change for item in there if (change := _boolean_change(item["name"], bool(item["value"]), store))]
+    values = {item["name"]: item["state"] == "present" and item["value"] for item in there}
+    return [change for name, value in values.items() if (change := _boolean_change(name, value, store))]
 
 
 def _boolean_change(name: str, value: bool, store: Store) -> Change | None:

@@ -136,6 +136,7 @@ def test_who_makes_too_many_errors_is_banned_there_until_the_ban_is_over(
         impatient.out(*command)
         wait(lambda: greeted(smtp, address, other), 20, f"others to be served after {command}")
         wait(lambda: smtp(address, "QUIT", source=source) == REFUSED, 20, f"the ban after {command}")
+    wait(lambda: impatient.run("fail2ban-client", "ping", check=False).returncode == 0, 20, "fail2ban")
     impatient.out("fail2ban-client", "unban", source)
     wait(lambda: greeted(smtp, address, source), 20, f"{source} to be let out")
 

@@ -68,7 +68,6 @@ def test_what_alice_sends_is_outside_and_signed_with_both_keys(lab, mail, publis
         assert secret not in head
 
 
-@pytest.mark.enforcing
 def test_what_is_for_bob_is_in_his_mailbox_and_saw_no_gateway(lab, mail, send):
     mark = mail.new_id()
     assert send([f"{HEADER}Message-ID: {mark}\r\n\r\nhello\r\n"], recipient="bob+list@example.org")[0][0] == 250

@@ -182,6 +182,7 @@ BOOLEANS = {
     "as wanted": (boolean("scan", True), []),
     "as wanted in the store alone": (boolean("torn", True), ["boolean -m --on torn"]),
     "taken back": (boolean("scan", state="absent"), ["boolean -m --off scan"]),
+    "taken back, whatever its value": (boolean("scan", True, state="absent"), ["boolean -m --off scan"]),
     "taken back already": (boolean("jit", state="absent"), []),
     "taken back, and none of the policy's": (boolean("nonesuch", state="absent"), []),
 }
