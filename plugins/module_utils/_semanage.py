@@ -226,15 +226,15 @@ def _fcontext_change(item: Mapping[str, Any], store: Store) -> Change | None:
 
 def boolean_changes(wanted: Sequence[Mapping[str, Any]], store: Store) -> list[Change]:
     _check_once("boolean", [item["name"] for item in wanted])
-    # One that is to go and that the policy does not have has gone.
-    there = [item for item in wanted if item["state"] == "present" or item["name"] in store.booleans]
-    values = {item["name"]: item["state"] == "present" and item["value"] for item in there}
-    return [change for name, value in values.items() if (change := _boolean_change(name, value, store))]
+    return [change for item in wanted if (change := _boolean_change(item, store))]
 
 
-def _boolean_change(name: str, value: bool, store: Store) -> Change | None:
+def _boolean_change(item: Mapping[str, Any], store: Store) -> Change | None:
     words = {True: "on", False: "off", None: "not the same in the kernel and in the store"}
+    name, value = item["name"], item["state"] == "present" and item["value"]
     if name not in store.booleans:
+        if item["state"] == "absent":
+            return None
         raise PolicyError(f"boolean {name}", "none of that name", "one that `semanage boolean -l` lists")
     found = store.booleans[name]
     if found == value:
