@@ -120,46 +120,29 @@ def test_who_teaches_selinux_installs_what_it_takes(role):
     assert ("policycoreutils-python-utils" in packages) == ("semanage:" in text)
 
 
-def folders(tasks):
-    """ansible.builtin.file's arguments, where it makes a folder on a host."""
-    for task in tasks:
-        if "delegate_to" not in task:
-            yield from folders([inner for part in ("block", "rescue", "always") for inner in task.get(part, [])])
-            made = task.get("ansible.builtin.file", {})
-            if made.get("state") == "directory":
-                yield made
-
-
-def test_a_folder_has_the_label_of_its_place():
-    """Module files gives it; with Ansible's own a new folder has the label of the folder above."""
-    found = [made for role in ROLES for path in role.glob("tasks/*.yml") for made in folders(read(path))]
-    assert len(found) > 3
-    assert [made["path"] for made in found if made.get("setype") != "_default"] == []
-
-
 CONTROLLER = ("localhost", "127.0.0.1", "::1")
 
 
-def on_the_controller(tasks, outer):
-    """(name, {variable: value}) of each task that runs on the controller, blocks' variables included."""
+def each(tasks, outer):
+    """(task, whether it runs on the controller, {variable: value}) of each task, blocks' variables included."""
     for task in tasks:
         there = outer["there"] or task.get("delegate_to") in CONTROLLER or "local_action" in task
         inner = {"there": there, "vars": {**outer["vars"], **task.get("vars", {})}}
         parts = [part for part in ("block", "rescue", "always") if part in task]
         for part in parts:
-            yield from on_the_controller(task[part], inner)
-        if there and not parts:
-            yield task["name"], inner["vars"]
+            yield from each(task[part], inner)
+        if not parts:
+            yield task, there, inner["vars"]
 
 
-def controllers_tasks(path):
+def tasks_of(path):
     for play in read(path):
         if "hosts" in play:
             outer = {"there": play["hosts"] in CONTROLLER, "vars": play.get("vars", {})}
             for part in ("pre_tasks", "tasks", "post_tasks", "handlers"):
-                yield from on_the_controller(play.get(part, []), outer)
+                yield from each(play.get(part, []), outer)
     if path.parent.name in ("tasks", "handlers"):
-        yield from on_the_controller(read(path), {"there": False, "vars": {}})
+        yield from each(read(path), {"there": False, "vars": {}})
 
 
 SHIPPED = [
@@ -171,10 +154,25 @@ SHIPPED = [
 
 def test_what_runs_on_the_controller_runs_as_who_started_ansible():
     """The keyword become would be outranked by an inventory's ansible_become; a task's variable is not."""
-    tasks = {f"{path.relative_to(ROOT)}: {name}": known for path in SHIPPED for name, known in controllers_tasks(path)}
+    tasks = {
+        f"{path.relative_to(ROOT)}: {task['name']}": known
+        for path in SHIPPED
+        for task, there, known in tasks_of(path)
+        if there
+    }
     files = {name.partition(":")[0] for name in tasks}
     assert {"playbooks/dns.yml", "roles/certificate/tasks/ca.yml", "roles/opendkim/tasks/keys.yml"} <= files
     assert [name for name, known in tasks.items() if known.get("ansible_become") is not False] == []
+
+
+def test_a_folder_has_the_label_of_its_place():
+    """Module files gives it; with Ansible's own a new folder has the label of the folder above."""
+    made = [
+        task.get("ansible.builtin.file", {}) for path in SHIPPED for task, there, _known in tasks_of(path) if not there
+    ]
+    found = [file for file in made if file.get("state") == "directory"]
+    assert len(found) > 3
+    assert [file["path"] for file in found if file.get("setype") != "_default"] == []
 
 
 def in_list(value):
