@@ -127,7 +127,7 @@ class Host:
         line = f"cat | {{ {inner}; }} 3>&1 | cat; exit ${{PIPESTATUS[1]}}"
         return subprocess.run(
             ["ssh", *words, f"root@{self.lab_ssh_address}", line],
-            input=given, capture_output=True, text=True, timeout=600, check=False,
+            input=given, capture_output=True, text=True, timeout=120 * PATIENCE, check=False,
         )  # fmt: skip
 
     @property
