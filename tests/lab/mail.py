@@ -43,6 +43,8 @@ def header() -> str:
     return HEADER
 
 
+# In parts, lest a scanner takes this file for infected.
+EICAR = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 LOGIN, RECEIVER = "alice@example.org", "dave@sender.example"
 
 

@@ -8,11 +8,11 @@ import subprocess
 
 import pytest
 from lab.hosts import ROOT, STATE
+from lab.mail import EICAR
 
 pytestmark = pytest.mark.enforcing  # in this order: what was denied is asked when all of it has been done
 MORE = ("-i", str(ROOT / "molecule/selinux/hosts.yml"))
 ALICE = "alice@example.org"
-EICAR = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 # What the roles have added: ports, file contexts, booleans that are on, modules.
 ADDED = r"""
 for list in port fcontext boolean; do
@@ -21,7 +21,6 @@ done
 semodule --list=full | awk '$1 == 400 {print "module", $2}'
 """
 DENIED = re.compile(r"denied +\{ ([^}]+) \} for .*?scontext=\w+:\w+:(\w+)\S* tcontext=\w+:\w+:(\w+)\S* tclass=(\w+)")
-SUBMIT = "import socket, sys; print(socket.create_connection((sys.argv[1], 32841), 60).makefile().readline())"
 # clamd is pointed at a file that it may read by the boolean alone; what it says.
 SCAN = """
 import socket, sys
@@ -83,18 +82,6 @@ def boot(host):
     return host.run("cat", "/proc/sys/kernel/random/boot_id", check=False).stdout
 
 
-def virus(mail, gateway, mark):
-    return f"From: virus@sender.example\r\nTo: {ALICE}\r\nMessage-ID: {mark}\r\n\r\n{EICAR}\r\n"
-
-
-def goes_through(lab, mail, send, received):
-    """Mail in by the gateway, and out from the mail host."""
-    mail.wait_for(ALICE, mail.send(lab.gateways[0].mail_ipv4, ALICE))
-    mark = mail.new_id()
-    assert send([f"From: {ALICE}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"])[0][0] == 250
-    received([mark])
-
-
 def test_it_enforces_and_excepts_no_domain(machines):
     assert [host.name for host in machines] == ["mx1.example.org", "store.example.org"]
     for host in machines:
@@ -116,17 +103,20 @@ def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
     for host in machines:
         host.run("systemctl", "is-system-running", "--wait", check=False)
         assert host.out("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
-    goes_through(lab, mail, send, received)
+    mail.wait_for(ALICE, mail.send(lab.gateways[0].mail_ipv4, ALICE))
+    mark = mail.new_id()
+    assert send([f"From: {ALICE}\r\nMessage-ID: {mark}\r\n\r\nhello\r\n"])[0][0] == 250
+    received([mark])
 
 
-def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, run):
+def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, header, run):
     gateway = lab.gateways[0]
     before = added(gateway)
     tags = "platform,opendkim,dmarc,clamav,postfix"
     try:
         run(gateway, tags, mail_milter_sockets="inet")
         assert "inet:127.0.0.1:8894" in gateway.out("postconf", "-h", "smtpd_milters").replace(" ", "")
-        (said,) = mail.offer(gateway, [("<virus@sender.example>", f"<{ALICE}>", virus(mail, gateway, mail.new_id()))])
+        (said,) = mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", f"{header}\r\n{EICAR}\r\n")])
         assert said.startswith("550 5.7.1 refused by ClamAV")
         mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
         assert added(gateway) > before
@@ -145,9 +135,7 @@ def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
     gateway.out("semanage", "fcontext", "--delete", program)
     gateway.out("restorecon", program)
     gateway.out("systemctl", "restart", "gatehouse-dmarc")
-    (said,) = mail.offer(
-        gateway, [("<carol@sender.example>", f"<{ALICE}>", "From: carol@sender.example\r\n\r\nhello\r\n")]
-    )
+    (said,) = mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", f"{header}\r\nhello\r\n")])
     assert said.startswith("451 4.7.1")
     assert {"connectto", "write"} & {right for source, *_to, right in denials(gateway) if source == "postfix_smtpd_t"}
     assert "Teach SELinux" in run(gateway, "dmarc")
@@ -165,17 +153,14 @@ def test_without_its_module_postfix_cannot_speak_to_stunnel(lab, mail, run, wait
     mail.wait_for(ALICE, mark)
 
 
-def test_without_its_port_nobody_submits(lab, run):
+def test_without_its_port_nobody_submits(lab, smtp, run):
     gateway = lab.gateways[0]
     gateway.out("semanage", "port", "--delete", "--proto", "tcp", "32841")
     gateway.out("systemctl", "restart", "postfix")
-    assert (
-        "ConnectionRefusedError"
-        in lab.client.run("python3", "-c", SUBMIT, gateway.mail_vpn_address, check=False).stderr
-    )
+    assert smtp(gateway.mail_vpn_address, "QUIT", client=lab.client, port=32841) == ["ConnectionRefusedError"]
     assert ("postfix_master_t", "ephemeral_port_t", "tcp_socket", "name_bind") in denials(gateway)
     assert "Label the ports for SELinux" in run(gateway, "platform,postfix")
-    assert lab.client.out("python3", "-c", SUBMIT, gateway.mail_vpn_address).startswith("220 ")
+    assert smtp(gateway.mail_vpn_address, "QUIT", client=lab.client, port=32841)[0].startswith("220 ")
 
 
 def test_without_its_boolean_clamd_reads_no_file(lab, run):

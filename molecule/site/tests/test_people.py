@@ -13,13 +13,12 @@ import time
 import uuid
 
 import pytest
-from lab.mail import DOORS
+from lab.mail import DOORS, EICAR
 
 STARTTLS, SUBMISSIONS, GATEWAYS_PORT = 587, 465, 32841
 ALICE, BOB, DAVE = "alice@example.org", "bob@example.org", "dave@sender.example"
 SOON = 60  # seconds
 HELLO = "EHLO client.example.org"
-EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HEADER = f"From: {ALICE}\r\nTo: {DAVE}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nSubject: hello\r\n"
 
 

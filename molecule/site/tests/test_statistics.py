@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from lab.mail import EICAR
 
 STATE = "/var/lib/gatehouse-statistics"
 LOG = "/var/log/gatehouse-mail.log"
@@ -85,8 +86,7 @@ def test_what_was_done_is_what_was_counted(gateway, mail, smtp, lab, submit, wai
     nobody, elsewhere = "RCPT TO:<nobody-here@example.org>", "RCPT TO:<carol@elsewhere.example>"
     said = [reply[:3] for reply in smtp(gateway.mail_ipv4, *hello, nobody, nobody, elsewhere, "QUIT")[3:6]]
     assert said[:2] == ["550", "550"]
-    (virus,) = mail.offer(gateway, [(f"<{senders[1]}>", "<alice@example.org>", "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-"
-                                     "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*\r\n")])  # fmt: skip
+    (virus,) = mail.offer(gateway, [(f"<{senders[1]}>", "<alice@example.org>", f"{EICAR}\r\n")])
     assert virus.startswith("550")
     assert submit(gateway, ["From: alice@example.org\nSubject: x\n\nhello\n"])[0][0] == 250
     refused = {code: [*said, virus[:3]].count(code) for code in {*said, virus[:3]}}

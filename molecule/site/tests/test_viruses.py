@@ -15,10 +15,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
+from lab.mail import EICAR
 
 TO, SENDER = "alice@example.org", "virus@sender.example"
-# In parts, lest a scanner takes this file for infected.
-EICAR = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 HARMLESS = "nothing that anybody would refuse"
 REFUSED = "550 5.7.1 refused by ClamAV: Eicar-Test-Signature"
 WAITS = "451 4.7.1 "
