@@ -116,11 +116,11 @@ class Host:
         )  # fmt: skip
 
     def _ssh(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """ssh(1) to a machine, all commands by one connection. SELinux lets few programs use sshd's own pipes."""
+        """ssh(1) to a machine, by one connection that ends with it. SELinux lets few programs use sshd's own pipes."""
         options = {
             "ControlMaster": "auto", "ControlPath": f"{STATE}/%n.ssh", "ControlPersist": "60",
             "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR",
-            "IdentityFile": f"{STATE}/id_ed25519",
+            "IdentityFile": f"{STATE}/id_ed25519", "ServerAliveInterval": "30",
         }  # fmt: skip
         words = [f"-o{key}={value}" for key, value in options.items()]
         inner = f"{shlex.join(command)} 2>&1 1>&3 3>&- | cat >&2; exit ${{PIPESTATUS[0]}}"
@@ -216,6 +216,16 @@ class Lab:
             if event["_event"].startswith(("v2_runner_on_ok", "v2_runner_on_failed", "v2_runner_on_unreachable"))
             for host, outcome in event["hosts"].items()
         ]  # fmt: skip
+
+    def site(self, *arguments: str, tags: str = "", limit: str = "", inventory: Path = ROOT / "inventories/lab",
+             **variables: Any) -> list[tuple[str, str]]:  # fmt: skip
+        """Run site.yml with these extra variables, and all goes well; (host, task) of what it changed."""
+        chosen = [f"--{name}={value}" for name, value in (("tags", tags), ("limit", limit)) if value]
+        extra = ("--extra-vars", json.dumps(variables))
+        results = self.playbook("playbooks/site.yml", *chosen, *extra, *arguments, inventory=inventory)
+        wrong = [result for result in results if result.get("failed") or result.get("unreachable")]
+        assert [(result["host"], result["task"], result.get("msg")) for result in wrong] == []
+        return [(result["host"], result["task"]) for result in results if result.get("changed")]
 
     def start_playbook(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start ansible-playbook on the lab, to be killed."""

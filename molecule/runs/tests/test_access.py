@@ -69,9 +69,7 @@ def mended(lab, host):
 
 
 def site(lab, host, *arguments):
-    results = lab.playbook("playbooks/site.yml", "--tags", "firewall", "--limit", host.name, *arguments)
-    assert [result for result in results if result.get("failed")] == []
-    return {result["task"] for result in results if result.get("changed")}
+    return {task for _host, task in lab.site(*arguments, tags="firewall", limit=host.name)}
 
 
 def refusal(results):

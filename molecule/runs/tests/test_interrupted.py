@@ -33,12 +33,6 @@ OTHER = {
 }
 
 
-def run(lab, variables):
-    results = lab.playbook("playbooks/site.yml", "--extra-vars", json.dumps(variables))
-    assert [result for result in results if result.get("failed")] == []
-    return [result for result in results if result.get("changed")]
-
-
 def mail_hosts(lab):
     return [*lab.gateways, lab.store]
 
@@ -64,10 +58,10 @@ def test_killed_runs_leave_whole_gateways_and_the_next_run_finishes(lab, mail):
     seed = int(time.time())
     moments = random.Random(seed)  # noqa: S311
     print(f"seed {seed}")
-    run(lab, OTHER)
+    lab.site(**OTHER)
     other = working(lab)
     started = time.monotonic()
-    run(lab, ONE)
+    lab.site(**ONE)
     duration = time.monotonic() - started
     expected, one = checksums(lab), working(lab)
     assert all(one[name] != other[name] for name in one)  # or it would not be seen which of the two they work with
@@ -86,9 +80,9 @@ def test_killed_runs_leave_whole_gateways_and_the_next_run_finishes(lab, mail):
             for command in (["postfix", "check"], ["postconf", "-n"]):
                 assert gateway.run(*command).stderr == "", (seed, number)
             sent.append(mail.send(gateway.mail_ipv4, "bob@example.org"))
-    run(lab, ONE)
+    lab.site(**ONE)
     assert checksums(lab) == expected, seed
     assert working(lab) == one, seed
-    assert run(lab, ONE) == [], seed
+    assert lab.site(**ONE) == [], seed
     assert set(mail.arrived(sent).values()) == {1}, seed
     assert mail.bounced() == []

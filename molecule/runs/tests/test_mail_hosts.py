@@ -53,11 +53,9 @@ def other(lab, mail, state, tmp_path_factory):
         for passwords in ("vault_mail_password_hashes", "lab_passwords"):
             secrets[passwords][CAROL] = secrets[passwords][BOB]
     with inventory.new_host(lab, "mail_stores", STORE2, STORE2_VARIABLES) as host:
-        results = lab.playbook("playbooks/site.yml", inventory=inventory.folder)
-        assert [result for result in results if result.get("failed")] == []
+        lab.site(inventory=inventory.folder)
         yield mail.of(host)
-    results = lab.playbook("playbooks/site.yml")
-    assert [result for result in results if result.get("failed")] == []
+    lab.site()
 
 
 @pytest.mark.parametrize("name", ABSENCES)

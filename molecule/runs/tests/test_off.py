@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -88,16 +87,14 @@ def test_what_is_switched_off_leaves_no_trace(lab, mail, name, limit):
     if name in STORE_ALONE:
         hosts = [lab.store]
 
-    def run(*arguments):
-        results = lab.playbook("playbooks/site.yml", "--limit", limit, "--tags", tags, *arguments)
-        assert [result for result in results if result.get("failed")] == []
-        return [(result["host"], result["task"]) for result in results if result.get("changed")]
+    def run(**chosen):
+        return lab.site(tags=tags, limit=limit, **chosen)
 
     before = traces(hosts, with_it or without_it)
     try:
-        assert run("--extra-vars", json.dumps(variables))
+        assert run(**variables)
         on = traces(hosts, with_it or without_it)
-        assert run("--extra-vars", json.dumps(variables)) == []
+        assert run(**variables) == []
         print(f"{name}: {[len(lines) for lines in (*before.values(), *on.values())]} traces before, and with it")
         if without_it:
             assert {host: lines for host, lines in on.items() if lines} == {}

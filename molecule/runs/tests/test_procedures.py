@@ -134,17 +134,11 @@ def procedure(lab, inventory):
     return read
 
 
-def site(lab, *arguments, **inventory):
-    """The lab's own inventory again, or another one."""
-    results = lab.playbook("playbooks/site.yml", *arguments, **inventory)
-    assert [result for result in results if result.get("failed")] == []
-
-
 @pytest.fixture
 def lab_as_before(lab):
     """Afterwards the lab has the mailboxes and limits of its inventory."""
     yield
-    site(lab, "--tags", "dovecot,greylist,postfix")
+    lab.site(tags="dovecot,greylist,postfix")
 
 
 GREETED = """
@@ -367,7 +361,7 @@ def test_a_gateway_comes_and_leaves(lab, mail, wait, smtp, submit, received, ver
     (inventory.folder / "group_vars/all/limits.yml").write_text(json.dumps(unlimited))
     with inventory.hosts("mail_stores") as hosts:  # who pushes knows a gateway's keys
         hosts[store.name]["mail_recipients_sources"] = [{"doveadm": "*"}]
-    site(lab, "--tags", "postfix,recipients", inventory=inventory.folder)
+    lab.site(tags="postfix,recipients", inventory=inventory.folder)
     with inventory.new_host(lab, "mail_gateways", name, own) as mx3:
         with mail_without_end(mail, every=0.2) as stream:
             with procedure("A gateway is new") as page:
@@ -536,7 +530,7 @@ def test_an_address_changes(lab, mail, wait, submit, received, verifies, message
         assert not re.search(words, zone)
     finally:
         address("replace", old)
-        site(lab)
+        lab.site()
         lab.playbook("playbooks/dns.yml")
         address("del", new)
         address("replace", old)
@@ -610,10 +604,8 @@ def test_the_mail_host_is_away(lab, mail, wait, inventory, procedure):
         assert f"to=<{BOB}>" in said
         written = page.take("postfix_maximal_queue_lifetime")
         (inventory.folder / "group_vars/all/lifetime.yml").write_text(f"{written}\n")
-        arguments = ("--limit", "mail_gateways", "--tags", "postfix", "--check")
-        results = lab.playbook("playbooks/site.yml", *arguments, inventory=inventory.folder)
-        assert [result for result in results if result.get("failed")] == []
-        assert {result["host"] for result in results if result.get("changed")} == {here.name for here in lab.gateways}
+        changed = lab.site("--check", tags="postfix", limit="mail_gateways", inventory=inventory.folder)
+        assert {host for host, _task in changed} == {here.name for here in lab.gateways}
         assert page.on([store], "systemctl status")[0].count("Active: active") == 2
         (said,) = page.on([store], "ss -ltn")
         places = [f"{store.mail_vpn_address}:24", f"{store.mail_vpn_address}:993", "127.0.0.1:24"]
@@ -705,7 +697,7 @@ def test_somebody_is_banned_and_let_out(lab, procedure, wait, smtp):
         wait(lambda: smtp(gateway.mail_ipv4, "QUIT", source=source)[0].startswith("220 "), 10, "the end of the ban")
         page.on([gateway], "fail2ban-client unban --all")
         page.on([gateway], "systemctl stop fail2ban")
-    site(lab, "--tags", "fail2ban", "--limit", gateway.name)
+    lab.site(tags="fail2ban", limit=gateway.name)
     assert "gatehouse-smtp" in gateway.out("fail2ban-client", "status")
 
 

@@ -300,10 +300,7 @@ def test_wrong_passwords_at_the_mail_host_close_that_port(lab, vpn_too, wait, ja
 
 def run_site(lab, host, tags="fail2ban", **variables):
     """site.yml's role fail2ban on a host; the tasks that changed something."""
-    arguments = ["--tags", tags, "--limit", host.name, "--extra-vars", json.dumps(variables)]
-    results = lab.playbook("playbooks/site.yml", *arguments)
-    assert [result for result in results if result.get("failed")] == []
-    return [result["task"] for result in results if result.get("changed")]
+    return [task for _host, task in lab.site(tags=tags, limit=host.name, **variables)]
 
 
 @pytest.mark.stress

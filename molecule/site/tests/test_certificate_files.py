@@ -31,10 +31,7 @@ def brought(lab, tmp_path_factory):
     beside = folder / "hosts.json"  # since an extra variable would give the files to the mail host as well
 
     def run(*more):
-        tags = ("--limit", "mail_gateways", "--tags", "certificate,postfix")
-        results = lab.playbook("playbooks/site.yml", *more, *tags)
-        assert [result for result in results if result.get("failed")] == []
-        return [(result["host"], result["task"]) for result in results if result.get("changed")]
+        return lab.site(*more, tags="certificate,postfix", limit="mail_gateways")
 
     def there(gateway):
         """Whose keys for port 25 lie on the gateway."""
@@ -123,5 +120,5 @@ def test_a_key_that_is_gone_is_no_reason_to_reload(lab, doors):
         assert key in failed["stderr"]
     finally:
         store.out("mv", f"{key}.gone", key)
-    assert [result for result in lab.playbook(*dovecot) if result.get("failed")] == []
+    lab.site(tags="dovecot", limit=store.name)
     assert doors(bob, store.lab_passwords[bob], store, [993]) == [993]

@@ -7,7 +7,6 @@ import base64
 import collections
 import contextlib
 import email
-import json
 import re
 import time
 import uuid
@@ -420,11 +419,9 @@ def test_no_mail_goes_while_the_gateways_refuse_the_password(lab, waits):
         use(text)
 
 
-def run_site(lab, *more):
+def run_site(lab, **variables):
     """site.yml for the mail host, as who changed its people would run it."""
-    tags = ("--tags", "dovecot,submission,dmarc", "--limit", lab.store.name)
-    results = lab.playbook("playbooks/site.yml", *tags, *more)
-    assert [result for result in results if result.get("failed")] == []
+    lab.site(tags="dovecot,submission,dmarc", limit=lab.store.name, **variables)
 
 
 @pytest.mark.stress  # two runs of site.yml
@@ -434,7 +431,7 @@ def test_a_changed_password_holds_as_soon_as_the_run_has_ended(lab, doors, vault
     made = lab.store.out("doveadm", "pw", "-s", "BLF-CRYPT", "-p", new).strip()
     hashes = {**vault["vault_mail_password_hashes"], BOB: made}
     try:
-        run_site(lab, "--extra-vars", json.dumps({"vault_mail_password_hashes": hashes}))
+        run_site(lab, vault_mail_password_hashes=hashes)
         assert [doors(BOB, password) for password in (old, new)] == [[], DOORS]
     finally:
         run_site(lab)
@@ -455,7 +452,7 @@ def test_a_removed_mailbox_takes_no_login_as_soon_as_the_run_has_ended(lab, door
     without = {"mail_mailboxes": [ALICE], "mail_mailbox_quotas": {}, **logins}
     without |= {key: {login: secret for login, secret in vault[key].items() if login != BOB} for key in secrets}
     try:
-        run_site(lab, "--extra-vars", json.dumps(without))
+        run_site(lab, **without)
         assert (doors(BOB, password), told()) == ([], "550")
         assert doors(ALICE, lab.store.lab_passwords[ALICE]) == DOORS
     finally:

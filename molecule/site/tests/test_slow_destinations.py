@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import uuid
 
 import pytest
@@ -26,16 +25,13 @@ def slow(lab):
     """The gateway, which has none of it left in the end."""
     host = lab.gateways[0]
 
-    def run(*more):
-        results = lab.playbook("playbooks/site.yml", "--limit", host.name, "--tags", "postfix", *more)
-        assert [result for result in results if result.get("failed")] == []
-        return [(result["host"], result["task"]) for result in results if result.get("changed")]
+    def run(**variables):
+        return lab.site(tags="postfix", limit=host.name, **variables)
 
-    chosen = ("--extra-vars", json.dumps({"mail_slow_destinations": CLASSES}))
     before = settings(host)
     try:
-        assert run(*chosen)
-        assert run(*chosen) == []
+        assert run(mail_slow_destinations=CLASSES)
+        assert run(mail_slow_destinations=CLASSES) == []
         yield host
     finally:
         run()
