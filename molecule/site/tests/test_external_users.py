@@ -28,6 +28,8 @@ def test_users_of_the_operator_s_own_are_never_written(lab, mail, hashed, wait):
         command = ["doveadm", "auth", "test", "-x", "service=imap", ALICE, password]
         return store.run(*command, check=False).returncode == 0
 
+    older = store.out("dovecot", "--version").startswith("2.3")
+    quota = "userdb_quota_rule=*:storage=3G" if older else "userdb_quota_storage_size=3G"
     inventory_s, first, second = store.lab_passwords[ALICE], "correct horse own", "correct horse other own"
     assert [knows(password) for password in (inventory_s, first)] == [True, False]
     try:
@@ -44,7 +46,7 @@ def test_users_of_the_operator_s_own_are_never_written(lab, mail, hashed, wait):
         assert store.run("test", "-e", USERS, check=False).returncode == 1
         assert [knows(password) for password in (inventory_s, first)] == [False, True]
         for password in (first, second):  # each holds at once
-            line = f"{ALICE}:{hashed(password)}::::::userdb_quota_rule=*:storage=3G\n"
+            line = f"{ALICE}:{hashed(password)}::::::{quota}\n"
             store.run("tee", PEOPLE, given=line)
             assert [knows(word) for word in (inventory_s, first, second)] == [
                 False,

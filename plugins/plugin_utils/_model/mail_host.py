@@ -27,7 +27,8 @@ def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     if site["users"] == "external" and given["mail_mailbox_quotas"]:
         at.note(
             "is written, and mail_users is external",
-            "remove it; write userdb_quota_rule=*:storage=20G in the mailbox's line of your own file",
+            "remove it; write userdb_quota_rule=*:storage=20G in the mailbox's line of your own file, "
+            "or userdb_quota_storage_size=20G where Dovecot is 2.4",
         )
     for key, value in inventory.mapping(at, given["mail_mailbox_quotas"], '{"alice@example.org": "20G"}').items():
         mailbox = inventory.address(at[key], key)
