@@ -20,6 +20,8 @@ from .processes import command_of, descendants, kill
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = os.environ.get("GH_LAB", "ght")
 STATE = ROOT / ".lab" / PREFIX
+INVENTORY = ROOT / "inventories/lab"
+MACHINES = ROOT / "molecule/selinux/hosts.yml"
 VAULT = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml").read_text())
 
 
@@ -190,6 +192,11 @@ class Lab:
     def client(self) -> Host:
         return self.hosts["client.example.org"]
 
+    @property
+    def more_inventory(self) -> tuple[str, ...]:
+        """ansible-playbook's words for what the inventory says of machines, where there are any."""
+        return ("-i", str(MACHINES)) if self.groups.get("lab_machines") else ()
+
     def stranger(self, octet: int) -> str:
         """Another address of the internet's container: the lab's network with this last octet."""
         return f"{self.internet.lab_address4.rpartition('.')[0]}.{octet}"
@@ -200,10 +207,10 @@ class Lab:
         text = "\n".join(["server 127.0.0.1", f"zone {zone}.", *changes, "send", ""])
         self["ns.example.net"].run("knsupdate", "-y", f"{key['algorithm']}:{name}:{key['secret']}", given=text)
 
-    def playbook(self, *arguments: str, inventory: Path = ROOT / "inventories/lab") -> list[dict[str, Any]]:
+    def playbook(self, *arguments: str, inventory: Path = INVENTORY) -> list[dict[str, Any]]:
         """Run ansible-playbook on the lab; its results, each with "task", "host", "changed", "failed", "msg"."""
         result = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), *arguments],
+            ["ansible-playbook", "-i", str(inventory), *self.more_inventory, *arguments],
             cwd=ROOT, env=ansible_environment(ANSIBLE_STDOUT_CALLBACK="ansible.posix.jsonl"),
             capture_output=True, text=True, timeout=1800 * PATIENCE, check=False,
         )  # fmt: skip
@@ -217,7 +224,7 @@ class Lab:
             for host, outcome in event["hosts"].items()
         ]  # fmt: skip
 
-    def site(self, *arguments: str, tags: str = "", limit: str = "", inventory: Path = ROOT / "inventories/lab",
+    def site(self, *arguments: str, tags: str = "", limit: str = "", inventory: Path = INVENTORY,
              **variables: Any) -> list[tuple[str, str]]:  # fmt: skip
         """Run site.yml with these extra variables, and all goes well; (host, task) of what it changed."""
         chosen = [f"--{name}={value}" for name, value in (("tags", tags), ("limit", limit)) if value]
@@ -230,7 +237,7 @@ class Lab:
     def start_playbook(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start ansible-playbook on the lab, to be killed."""
         return subprocess.Popen(
-            ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), *arguments],
+            ["ansible-playbook", "-i", str(INVENTORY), *self.more_inventory, *arguments],
             cwd=ROOT, env=ansible_environment(), stdout=output, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
@@ -312,7 +319,7 @@ def ansible_facts() -> Callable[[str], dict[str, Any]]:
 
     def gather(host: str) -> dict[str, Any]:
         result = subprocess.run(
-            ["ansible", "-i", str(ROOT / "inventories/lab"), host, "-m", "ansible.builtin.setup"],
+            ["ansible", "-i", str(INVENTORY), host, "-m", "ansible.builtin.setup"],
             cwd=ROOT, env=ansible_environment(ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
             capture_output=True, text=True, timeout=120, check=True,
         )  # fmt: skip

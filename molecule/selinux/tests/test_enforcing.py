@@ -6,11 +6,10 @@ import re
 import subprocess
 
 import pytest
-from lab.hosts import ROOT, STATE
+from lab.hosts import STATE
 from lab.mail import EICAR
 
 pytestmark = pytest.mark.enforcing  # in this order: what was denied is asked when all of it has been done
-MORE = ("-i", str(ROOT / "molecule/selinux/hosts.yml"))
 ALICE = "alice@example.org"
 # What the roles have added: ports, file contexts, booleans that are on, modules.
 ADDED = r"""
@@ -40,7 +39,7 @@ def run(lab):
     """run(host, tags, variables): the tasks of site.yml that change something."""
 
     def play(host, tags, **variables):
-        return {task for _host, task in lab.site(*MORE, tags=tags, limit=host.name, **variables)}
+        return {task for _host, task in lab.site(tags=tags, limit=host.name, **variables)}
 
     return play
 
