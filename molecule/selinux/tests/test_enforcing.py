@@ -91,10 +91,10 @@ def test_the_mail_host_tells_the_gateways_who_is_there(lab):
 
 
 def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
-    before = {host: boot(host) for host in machines}
+    before = {host.name: boot(host) for host in machines}
     for host in machines:
         host.run("systemctl", "reboot", check=False)
-    wait(lambda: all(boot(host) not in ("", before[host]) for host in machines), 60, "both machines")
+    wait(lambda: all(boot(host) not in ("", before[host.name]) for host in machines), 60, "both machines")
     for host in machines:
         host.run("systemctl", "is-system-running", "--wait", check=False)
         assert host.out("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
