@@ -147,6 +147,13 @@ class Host:
         source = (ROOT / "molecule" / script).read_text()
         return json.loads(self.out("python3", "-c", source, given=json.dumps(order)))
 
+    def s_client(self, address: str, port: int, *options: str, starttls: str = "", given: str = "") -> str:
+        """What openssl s_client prints on this host of a session, which a failed handshake ends, too."""
+        command = ["timeout", f"{20 * PATIENCE:.0f}", "openssl", "s_client", "-connect", f"{address}:{port}"]
+        command += ["-starttls", starttls] if starttls else []
+        result = self.run(*command, *options, given=given, check=False)
+        return result.stdout + result.stderr
+
     def reload_postfix(self) -> None:
         """Reload Postfix, and wait until no process has the old settings or remembers what it asked for."""
         self.out("timeout", f"{60 * PATIENCE:.0f}", "bash", "-c", RELOAD_POSTFIX)

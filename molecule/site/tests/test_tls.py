@@ -74,10 +74,7 @@ def handshake(lab, host, version, ciphers=EVERY_CIPHER, port=25, starttls=True):
 
 
 def s_client(lab, gateway, *options, given=""):
-    """What openssl s_client prints of a session with the gateway."""
-    command = ("timeout", "20", "openssl", "s_client", "-starttls", "smtp", "-connect", f"{gateway.mail_ipv4}:25")
-    result = lab.internet.run(*command, *options, given=given, check=False)
-    return result.stdout + result.stderr
+    return lab.internet.s_client(gateway.mail_ipv4, 25, *options, starttls="smtp", given=given)
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +143,10 @@ def each_cipher(client, host, port, starttls, pair):
 
 def signed(client, host, port, starttls, pair, digest):
     """The hash over which a handshake by TLS 1.2 is signed when this one is the only one offered; None if it fails."""
-    options = ["-starttls", "smtp"] if starttls else []
-    options += ["-cert", pair[0], "-key", pair[1]] if pair else []
+    shown = ("-cert", pair[0], "-key", pair[1]) if pair else ()
     offer = ("-tls1_2", "-cipher", "ALL:@SECLEVEL=0", "-sigalgs", f"ECDSA+{digest}:RSA+{digest}")
-    command = ("timeout", "20", "openssl", "s_client", "-connect", f"{host}:{port}", *options, *offer)
-    found = re.search("Peer signing digest: (.*)", client.run(*command, check=False).stdout)
+    session = client.s_client(host, port, *shown, *offer, starttls="smtp" if starttls else "")
+    found = re.search("Peer signing digest: (.*)", session)
     return found.group(1) if found else None
 
 
@@ -184,10 +180,9 @@ def test_client_may_not_renegotiate(lab, gateway, anything_goes):
     session = s_client(lab, gateway, *options, given="R\nQUIT\n")
     assert "RENEGOTIATING" in session
     assert "no renegotiation" in session
-    control = ("timeout", "5", "openssl", "s_client", "-connect", f"127.0.0.1:{anything_goes}", *options)
-    session = lab.internet.run(*control, given="R\nQ\n", check=False)
-    assert "RENEGOTIATING" in session.stdout + session.stderr
-    assert "no renegotiation" not in session.stdout + session.stderr
+    session = lab.internet.s_client("127.0.0.1", anything_goes, *options, given="R\nQ\n")
+    assert "RENEGOTIATING" in session
+    assert "no renegotiation" not in session
 
 
 def test_gateway_neither_compresses_nor_forgets_extended_master_secret(lab, gateway):
