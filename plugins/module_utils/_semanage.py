@@ -40,6 +40,7 @@ PRIORITY = 400
 
 _PORT = re.compile(r"(\d+)(?:-(\d+))?")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_RELABELLED = re.compile(r"^(?:Relabeled|Would relabel) (.*) from (\S+) to (\S+)$", re.MULTILINE)
 
 
 class PolicyError(Refusal):
@@ -79,7 +80,8 @@ class Store(NamedTuple):
 
     ``local_*`` are the keys of records that the policy does not bring along. A boolean is None while what is stored and
     what the kernel has are not the same. ``modules`` are those at semanage's priority, with ``sha256:`` and the sum of
-    their CIL text. ``equivalences`` are folders that the policy declares the same as another one.
+    their CIL text, and ``disabled`` before it where somebody did that. ``equivalences`` are folders that the policy
+    declares the same as another one.
     """
 
     ports: Mapping[PortKey, str]
@@ -102,7 +104,7 @@ class Module(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One difference: what it is about, what was found, what will be, and the line of ``semanage import`` for it.
+    """One difference: what it is about, what was found, what will be, and ``semanage import``'s line or lines for it.
 
     The subject is the word by which semanage would complain of it, the detail what else tells it from others.
     """
@@ -131,17 +133,18 @@ def port_key(port: str, proto: str) -> PortKey:
 def port_changes(wanted: Sequence[Mapping[str, Any]], store: Store) -> list[Change]:
     """What goes comes first, so that a range may be replaced by its parts."""
     items = [(port_key(item["port"], item["proto"]), item["setype"], item["state"]) for item in wanted]
-    gone = [key for key, _setype, state in items if state == "absent"]
+    gone = {key: setype for key, setype, state in items if state == "absent"}
     present = [(key, setype) for key, setype, state in items if state == "present"]
     for at, (key, _setype) in enumerate(present):
         other = next((before for before, _setype in present[:at] if before.overlaps(key)), None)
         if other or key in gone:
             raise PolicyError(f"port {key}", f"port {other or key} in the same task", "items that do not overlap")
+    removed = [key for key, setype in gone.items() if key in store.local_ports and setype in (None, store.ports[key])]
     left = store._replace(
-        ports={key: found for key, found in store.ports.items() if key not in store.local_ports.intersection(gone)},
-        local_ports=store.local_ports.difference(gone),
+        ports={key: found for key, found in store.ports.items() if key not in removed},
+        local_ports=store.local_ports.difference(removed),
     )
-    removals = [_port_removal(key, store) for key in gone if key in store.local_ports]
+    removals = [_port_removal(key, store) for key in removed]
     return removals + [change for key, setype in present if (change := _port_change(key, setype, left))]
 
 
@@ -189,8 +192,13 @@ def _check_overlap(key: PortKey, store: Store) -> None:
 
 
 def port_warnings(changes: Iterable[Change], store: Store) -> list[str]:
-    """What changes take from other services: ports of the policy within a range that gets another type."""
-    return [
+    """What changes take from others: a port that somebody labelled, ports of the policy within a range."""
+    labelled = [
+        f"{change.item} as {change.after} was {change.before}, which was added to the policy before"
+        for change in changes
+        if change.kind == "port" and change.after and port_key(change.subject, change.detail[1:]) in store.local_ports
+    ]
+    return labelled + [
         f"{change.item} as {change.after} takes in port {record}, which the policy has as {store.ports[record]}"
         for change in changes
         if change.kind == "port" and change.after
@@ -211,7 +219,7 @@ def _fcontext_change(item: Mapping[str, Any], store: Store) -> Change | None:
         raise PolicyError(name, "another target", "a regular expression from the root on, without quotes and spaces")
     found = store.fcontexts.get((target, kind), "")
     if item["state"] == "absent":
-        if (target, kind) in store.local_fcontexts:
+        if (target, kind) in store.local_fcontexts and setype in (None, found):
             return Change("fcontext", target, found, "", f"fcontext -d -f {item['ftype']} '{target}'", f" ({kind})")
         return None
     if setype != NO_CONTEXT:
@@ -252,7 +260,10 @@ def _module_change(module: Module, store: Store) -> Change | None:
         return Change("module", module.name, found, "", f"module -r {module.name}") if found else None
     if found == module.checksum:
         return None
-    return Change("module", module.name, found, module.checksum, f"module -a {module.file}")
+    disabled, _space, text = found.rpartition(" ")
+    lines = [] if text == module.checksum else [f"module -a {module.file}"]
+    lines += [f"module -e {module.name}"] if disabled else []
+    return Change("module", module.name, found, module.checksum, "\n".join(lines))
 
 
 def takes_back_only(params: Mapping[str, Any]) -> bool:
@@ -285,9 +296,10 @@ def _check_type(name: str, setype: str, known: frozenset[str], expected: str) ->
 
 
 def checksums(listing: str) -> dict[str, str]:
-    """From ``semodule -lfull -m``, a line ``priority name language [disabled] checksum``: those at our priority."""
+    """From ``semodule -lfull -m``, a line ``priority name language [disabled] checksum``: those at our priority,
+    with what follows the language."""
     lines = (line.split() for line in listing.splitlines())
-    return {words[1]: words[-1] for words in lines if len(words) >= 4 and words[0] == str(PRIORITY)}
+    return {words[1]: " ".join(words[3:]) for words in lines if len(words) >= 4 and words[0] == str(PRIORITY)}
 
 
 def script(changes: Iterable[Change]) -> str:
@@ -298,6 +310,11 @@ def script(changes: Iterable[Change]) -> str:
 def shown(changes: Iterable[Change], side: str) -> str:
     """One side of a diff, ``before`` or ``after``."""
     return "".join(f"{change.item}: {getattr(change, side) or 'not there'}\n" for change in changes)
+
+
+def relabelled(said: str) -> list[tuple[str, str, str]]:
+    """(path, context before, context after) from ``restorecon -v``, or ``-nv``, which says what it would do."""
+    return [match.groups() for match in _RELABELLED.finditer(said)]  # type: ignore[misc]
 
 
 def blamed(changes: Sequence[Change], complaint: str) -> str:

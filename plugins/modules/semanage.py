@@ -50,7 +50,9 @@ options:
         description: The type. Required when O(ports[].state=present).
         type: str
       state:
-        description: V(absent) takes back what was added to the policy. What the policy itself says stays.
+        description:
+          - V(absent) takes back what was added to the policy, with O(ports[].setype) only what has that type. What the
+            policy itself says stays.
         type: str
         choices: [present, absent]
         default: present
@@ -79,7 +81,9 @@ options:
         description: The type, or C(<<none>>). Required when O(fcontexts[].state=present).
         type: str
       state:
-        description: V(absent) takes back what was added to the policy. What the policy itself says stays.
+        description:
+          - V(absent) takes back what was added to the policy, with O(fcontexts[].setype) only what has that type. What
+            the policy itself says stays.
         type: str
         choices: [present, absent]
         default: present
@@ -104,7 +108,7 @@ options:
         default: present
   modules:
     description:
-      - Policy modules, at semanage's priority of 400.
+      - Policy modules, at semanage's priority of 400. One that is disabled is enabled.
     type: list
     elements: dict
     default: []
@@ -149,8 +153,8 @@ options:
         default: present
   restorecon:
     description:
-      - Whether files below the paths of changed O(fcontexts) are given their types at once. Does nothing where the
-        kernel has no SELinux.
+      - Whether files below the paths of O(fcontexts) are given their types at once, also those that lost them since.
+        Does nothing where the kernel has no SELinux.
     type: bool
     default: false
 notes:
@@ -236,11 +240,11 @@ reloaded:
   type: bool
   sample: true
 restored:
-  description: Paths that C(restorecon) went through.
+  description: Files that C(restorecon) gave another type; in check mode those that it would now.
   returned: success
   type: list
   elements: str
-  sample: [/srv/mail]
+  sample: [/srv/mail/alice]
 """
 
 import hashlib
@@ -427,16 +431,17 @@ def transact(changes: Sequence[Change], tools: Tools, reload: bool) -> None:
         )
 
 
-def restore(changes: Sequence[Change], tools: Tools) -> list[str]:
-    paths = sorted({core.fixed_part(change.subject) for change in changes if change.kind == "fcontext"})
+def restore(targets: Sequence[str], tools: Tools, check_mode: bool) -> list[tuple[str, str, str]]:
+    """Give the files below these targets the types of the store; (path, before, after) of each that had another."""
+    paths = sorted({core.fixed_part(target) for target in targets})
     there = [path for path in paths if os.path.lexists(path)]
-    if there:
-        code, _stdout, stderr = tools.run([tools.path("restorecon", "policycoreutils"), "-R", *there])
-        if code != 0:
-            raise PolicyError(
-                ", ".join(there), f"that restorecon says: {stderr.strip()}", "files that take their types"
-            )
-    return there
+    if not there:
+        return []
+    restorecon = tools.path("restorecon", "policycoreutils")
+    code, stdout, stderr = tools.run([restorecon, "-Rv", *(["-n"] if check_mode else []), *there])
+    if code != 0:
+        raise PolicyError(", ".join(there), f"that restorecon says: {stderr.strip()}", "files that take their types")
+    return core.relabelled(stdout)
 
 
 def converge(params: Mapping[str, Any], tools: Tools, warn: Callable[[str], None], check_mode: bool) -> dict[str, Any]:
@@ -485,15 +490,17 @@ def converge(params: Mapping[str, Any], tools: Tools, warn: Callable[[str], None
         if lost:
             names = ", ".join(change.item for change in lost)
             raise PolicyError(names, "that semanage took it and did not keep it", "a store that has it")
-        if params["restorecon"] and reload:
-            restored = restore(changes, tools)
+    if params["restorecon"] and reload:
+        restored = restore([item["target"] for item in fcontexts], tools, check_mode)
+    before = core.shown(changes, "before") + "".join(f"{path}: {old}\n" for path, old, _new in restored)
+    after = core.shown(changes, "after") + "".join(f"{path}: {new}\n" for path, _old, new in restored)
     return {
-        "changed": bool(changes),
-        "commands": [change.line.replace(f"{tools.folder}/", "") for change in changes],
+        "changed": bool(changes or restored),
+        "commands": core.script(changes).replace(f"{tools.folder}/", "").splitlines(),
         "unneeded": unneeded,
         "reloaded": bool(changes) and reload and not check_mode,
-        "restored": restored,
-        "diff": {"before": core.shown(changes, "before"), "after": core.shown(changes, "after")},
+        "restored": [path for path, _old, _new in restored],
+        "diff": {"before": before, "after": after},
     }
 
 

@@ -94,6 +94,19 @@ def test_a_changed_module_is_installed_again(el9, run):
     assert "name_bind" in el9.out("bash", "-c", "cd /tmp; semodule --cil -E gatehouse_cil; cat gatehouse_cil.cil")
 
 
+def test_a_module_that_somebody_disabled_is_enabled(el9, run):
+    el9.out("semodule", "--noreload", "--disable=gatehouse_needed")
+    (module,) = [module for module in WANTED["modules"] if module["name"] == "gatehouse_needed"]
+    first, second = run.tasks(el9, [{MODULE: {"modules": [module]}}, {MODULE: {"modules": [module]}}])
+    assert [first["commands"], second["changed"]] == [["module -e gatehouse_needed"], False]
+
+
+def test_a_label_of_somebody_else_stays(el9, run, by_hand):
+    theirs = {"port": "8990-8992", "setype": "milter_port_t", "state": "absent"}
+    assert run(el9, MODULE, ports=[theirs])["changed"] is False
+    assert set(by_hand) <= set(added(el9)["records"])
+
+
 PORT = {"port": "8895", "setype": "milter_port_t"}
 REFUSED = {
     "overlap with what is there": (

@@ -22,6 +22,7 @@ from ansible_collections.gatehouse.mail.plugins.module_utils._semanage import (
     port_key,
     port_type,
     port_warnings,
+    relabelled,
     script,
     shown,
 )
@@ -47,7 +48,7 @@ STORE = Store(
     fcontexts={("/etc/postfix.*", "all files"): "postfix_etc_t", ("/srv/x(/.*)?", "all files"): "mail_spool_t"},
     local_fcontexts=frozenset({("/srv/x(/.*)?", "all files")}),
     booleans={"jit": False, "scan": True, "torn": None},
-    modules={"there": "sha256:aa"},
+    modules={"there": "sha256:aa", "off": "disabled sha256:aa"},
     equivalences={"/run": "/var/run"},
     port_types=frozenset({"smtp_port_t", "milter_port_t", "http_port_t", "unreserved_port_t"}),
     file_types=frozenset({"mail_spool_t", "postfix_etc_t"}),
@@ -76,6 +77,8 @@ PORTS = {
     "as wanted within an added range": (port("9003", "http_port_t"), []),
     "as wanted within a range of the policy": (port("9201", "smtp_port_t"), []),
     "gone": (port("9100", None, state="absent"), ["port -d -p tcp 9100"]),
+    "gone, of this type": (port("9100", "http_port_t", state="absent"), ["port -d -p tcp 9100"]),
+    "gone, and somebody else's": (port("9100", "milter_port_t", state="absent"), []),
     "gone already": (port("9400", None, state="absent"), []),
     "the policy's own stays": (port("25", None, state="absent"), []),
 }
@@ -138,7 +141,18 @@ def test_a_range_that_takes_in_another_service_is_told():
     assert port_warnings(changes, STORE) == [
         "port 8890-8893/tcp as milter_port_t takes in port 8892/tcp, which the policy has as keylime_port_t"
     ]
-    assert port_warnings(port_changes([port("8894")], STORE), STORE) == []
+    assert port_warnings(port_changes([port("8894"), port("25")], STORE), STORE) == []
+
+
+def test_a_label_of_somebody_else_is_told():
+    assert port_warnings(port_changes([port("9100")], STORE), STORE) == [
+        "port 9100/tcp as milter_port_t was http_port_t, which was added to the policy before"
+    ]
+
+
+def test_a_port_that_is_to_go_twice_goes_once():
+    gone = [port("9100", None, state="absent"), port("9100", "http_port_t", state="absent")]
+    assert len(port_changes(gone, STORE)) == 1
 
 
 FCONTEXTS = {
@@ -148,6 +162,8 @@ FCONTEXTS = {
     "the policy's own is modified": (fcontext("/etc/postfix.*"), ["fcontext -m -f a -t mail_spool_t '/etc/postfix.*'"]),
     "as wanted": (fcontext("/srv/x(/.*)?"), []),
     "gone": (fcontext("/srv/x(/.*)?", None, state="absent"), ["fcontext -d -f a '/srv/x(/.*)?'"]),
+    "gone, of this type": (fcontext("/srv/x(/.*)?", state="absent"), ["fcontext -d -f a '/srv/x(/.*)?'"]),
+    "gone, and somebody else's": (fcontext("/srv/x(/.*)?", "etc_t", state="absent"), []),
     "gone already": (fcontext("/srv/y", None, state="absent"), []),
     "the policy's own stays": (fcontext("/etc/postfix.*", None, state="absent"), []),
 }
@@ -202,7 +218,10 @@ MODULES = {
     "new": (Module("new", "/t/new.cil", "sha256:bb"), ["module -a /t/new.cil"]),
     "other text": (Module("there", "/t/there.cil", "sha256:bb"), ["module -a /t/there.cil"]),
     "same text": (Module("there", "/t/there.cil", "sha256:aa"), []),
+    "disabled": (Module("off", "/t/off.cil", "sha256:aa"), ["module -e off"]),
+    "disabled, other text": (Module("off", "/t/off.cil", "sha256:bb"), ["module -a /t/off.cil\nmodule -e off"]),
     "gone": (Module("there", "", None), ["module -r there"]),
+    "disabled and gone": (Module("off", "", None), ["module -r off"]),
     "gone already": (Module("new", "", None), []),
 }
 
@@ -233,7 +252,16 @@ def test_a_module_that_cannot_be_is_named(items, words):
 
 def test_modules_of_the_policy_are_not_ours():
     listing = "400 mine cil sha256:aa\n100 mine pp sha256:bb\n400 off pp disabled sha256:cc\n100 other pp sha256:dd\n"
-    assert checksums(listing) == {"mine": "sha256:aa", "off": "sha256:cc"}
+    assert checksums(listing) == {"mine": "sha256:aa", "off": "disabled sha256:cc"}
+
+
+def test_what_restorecon_says_is_read():
+    said = (
+        "Would relabel /run/x y from system_u:object_r:var_run_t:s0 to system_u:object_r:stunnel_var_run_t:s0\n"
+        "/srv/z not reset as customized by admin to system_u:object_r:usr_t:s0\n"
+        "Relabeled /srv/x from system_u:object_r:usr_t:s0 to system_u:object_r:mail_spool_t:s0\n"
+    )
+    assert [path for path, _before, _after in relabelled(said)] == ["/run/x y", "/srv/x"]
 
 
 def test_changes_are_shown_as_items_and_done_as_lines():
