@@ -158,6 +158,11 @@ def _milters(at: Place, value: object, chains: Mapping[str, Sequence[str]]) -> l
     return found
 
 
+def ports(sockets: object) -> dict[int, str]:
+    """The ports that milters have, or would have if they were switched on: port: name."""
+    return {row.port: row.name for row in MILTERS} if sockets == "inet" else {}
+
+
 def selinux_ports(milters: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[int, str, bool]]:
     """(port, type, whether a milter listens there) for the ports of milters that EL's policy does not know as such.
 

@@ -129,7 +129,8 @@ PORTS = (
 
 def read(given: Given, site: Mapping[str, Any]) -> dict[str, Any]:
     """The part `ports` of the model; and a look at whether Ansible still finds a way in by ssh."""
-    ports = _ports(given.at("mail_ports"), given["mail_ports"])
+    taken = {**TAKEN_PORTS, **milters.ports(given["mail_milter_sockets"])}
+    ports = _ports(given.at("mail_ports"), given["mail_ports"], taken)
     for host, group in given.members.items():
         variables, at = given.hosts[host], given.places[host]
         for name in SSH_PORTS:
@@ -165,7 +166,7 @@ def _of(group: str) -> list[Port]:
     return [row for row in PORTS if group in row.groups]
 
 
-def _ports(at: Place, value: object) -> dict[str, int]:
+def _ports(at: Place, value: object, taken: Mapping[int, str]) -> dict[str, int]:
     known = tuple(row.name for row in PORTS if not row.fixed)
     overrides = inventory.record(at, value, known, "{imaps: 10993}")
     ports = {row.name: row.number for row in PORTS}
@@ -173,7 +174,7 @@ def _ports(at: Place, value: object) -> dict[str, int]:
     for row in (row for row in PORTS if not row.fixed):
         name, beside = row.name, [other for other in before if other.fixed or {*other.groups} & {*row.groups}]
         ports[name] = inventory.integer(at[name], overrides.get(name, ports[name]), 1, 65535, ports[name])
-        owners = {**TAKEN_PORTS, **{ports[other.name]: other.name for other in beside}}
+        owners = {**taken, **{ports[other.name]: other.name for other in beside}}
         if ports[name] in owners:
             at[name].refuse(ports[name], f"is the port of {owners[ports[name]]}", "write a port that is free")
         before.append(row)
@@ -209,13 +210,14 @@ def _selinux_ports(
     ]
     if me["group"] == GATEWAYS:
         known += milters.selinux_ports(site["milters"])
-    else:  # Postfix on a mail host goes to the gateways' submission, and may go to ports of its own type alone
-        known.append((site["ports"]["submission"], "smtp_port_t", site["submission"]))
+    else:
         known += milters.selinux_ports(site["milters"] if site["submission"] else [], "gatehouse-dmarc")
     used = {port for port, _setype, on in known if on} | {entry["port"] for entry in listen}
     return {
         "selinux_ports": [{"port": str(port), "proto": "tcp", "setype": setype} for port, setype, on in known if on],
         "selinux_ports_absent": [
-            {"port": str(port), "proto": "tcp", "state": "absent"} for port, _setype, _on in known if port not in used
+            {"port": str(port), "proto": "tcp", "setype": setype, "state": "absent"}
+            for port, setype, _on in known
+            if port not in used
         ],
     }

@@ -1218,10 +1218,12 @@ def test_the_lab_in_whole():
             "sources": ["10.99.0.11", "10.99.0.12"],
         },
     ]
+    milter = {"proto": "tcp", "setype": "milter_port_t", "state": "absent"}
     off = {
         # Ports of milters on TCP, and of submission, for which there are no logins.
         "selinux_ports_absent": [
-            {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892", "8894", "8895")
+            {"port": "32841", "proto": "tcp", "setype": "smtp_port_t", "state": "absent"},
+            *({**milter, "port": port} for port in ("8892", "8894", "8895")),
         ],
         "absent": ["pushed_recipients", "opendmarc", "spamassassin", "spf", "greylist"],
     }
@@ -1308,9 +1310,7 @@ def test_the_lab_in_whole():
             "jails": [{"name": "gatehouse-imap", "port": 993}, {"name": "gatehouse-managesieve", "port": 4190}],
             "stored_mailboxes": ["alice@example.org", "bob@example.org"],
             "reserved_ports": [60000],
-            "selinux_ports_absent": [
-                {"port": port, "proto": "tcp", "state": "absent"} for port in ("32841", "8892")
-            ],
+            "selinux_ports_absent": [{**milter, "port": "8892"}],
             "absent": ["recipients", "submission", "dmarc"],
             "tls": tls(),
         },
@@ -1528,8 +1528,8 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
     always = ["pushed_recipients", "clamav", "opendmarc", "spamassassin", "spf"]
     assert models["mx1.example.org"]["absent"] == [*always, "awstats", "greylist"]
     assert models["store.example.org"]["absent"] == ["recipients", "submission", "dmarc", "greylist"]
-    gone = [{"port": port, "proto": "tcp", "state": "absent"} for port in ("10023", "32841", "8892")]
-    assert models["store.example.org"]["selinux_ports_absent"] == gone
+    gone = [(port["port"], port["setype"]) for port in models["store.example.org"]["selinux_ports_absent"]]
+    assert gone == [("10023", "postgrey_port_t"), ("8892", "milter_port_t")]
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
     assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == [
         "pushed_recipients",
@@ -1570,7 +1570,8 @@ def test_without_sieve_nothing_of_it_is_offered():
     store = _model.build(*inventory(off))["store.example.org"]
     assert [entry["name"] for entry in store["listen"]] == ["lmtp", "imaps", "greylist"]
     assert store["jails"] == [{"name": "gatehouse-imap", "port": 993}]
-    assert {"port": "14190", "proto": "tcp", "state": "absent"} in store["selinux_ports_absent"]
+    gone = {"port": "14190", "proto": "tcp", "setype": "sieve_port_t", "state": "absent"}
+    assert gone in store["selinux_ports_absent"]
     on = _model.build(*inventory(site(mail_ports={"managesieve": 14190})))["store.example.org"]
     assert on["selinux_ports"] == [{"port": "14190", "proto": "tcp", "setype": "sieve_port_t"}]
 
