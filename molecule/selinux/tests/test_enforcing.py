@@ -15,7 +15,7 @@ RANGE = "net.ipv4.ip_local_port_range"
 # What the roles have added: ports, file contexts, booleans that are on, modules.
 ADDED = r"""
 for list in port fcontext boolean; do
-    semanage $list --list --locallist --noheading | awk -v list=$list '!/off/ && NF {print list, $1}'
+    semanage $list --list --locallist --noheading | awk -v list=$list '!/off/ && NF {$1 = $1; print list, $0}'
 done
 semodule --list=full | awk '$1 == 400 {print "module", $2}'
 """
@@ -47,6 +47,17 @@ def run(lab):
 
 def added(host):
     return set(host.out("bash", "-s", given=ADDED).splitlines())
+
+
+@pytest.fixture
+def mended(gateway, run):
+    """A trial ends with what the roles had added, and nothing else; site.yml gives it back after one that broke off."""
+    before = added(gateway)
+    yield
+    after = added(gateway)
+    if after != before:
+        run(gateway, "platform,opendkim,dmarc,clamav,stunnel,postfix")
+    assert after == before
 
 
 def in_log(host, files):
@@ -83,7 +94,7 @@ def test_it_enforces_and_excepts_no_domain(machines):
     for host in machines:
         assert host.out("getenforce").strip() == "Enforcing"
         assert host.out("semanage", "permissive", "--list", "--noheading").strip() == ""
-        assert "permissive=1" not in host.out("cat", "/var/log/audit/audit.log")
+        assert "permissive=1" not in host.out("sh", "-c", "cat /var/log/audit/audit.log*")
 
 
 def test_the_mail_host_tells_the_gateways_who_is_there(lab):
@@ -105,28 +116,43 @@ def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
     received([mark])
 
 
-def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, header, run):
-    gateway = lab.gateways[0]
+@pytest.mark.usefixtures("mended")
+def test_milters_listen_on_ports_by_choice_and_leave_none_behind(gateway, mail, header, run):
     before = added(gateway)
-    tags = "platform,opendkim,dmarc,clamav,postfix"
+    tags = "opendkim,dmarc,clamav,postfix"
     try:
         run(gateway, tags, mail_milter_sockets="inet")
         assert "inet:127.0.0.1:8894" in gateway.out("postconf", "-h", "smtpd_milters").replace(" ", "")
         (said,) = mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", f"{header}\r\n{EICAR}\r\n")])
         assert said.startswith("550 5.7.1 refused by ClamAV")
         mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
-        assert added(gateway) > before
+        assert added(gateway) - before == {"port milter_port_t tcp 8892", "port milter_port_t tcp 8894"}
     finally:
         run(gateway, tags)
-    assert added(gateway) == before
+
+
+@pytest.mark.usefixtures("mended")
+def test_postscreen_keeps_its_cache_by_choice(gateway, mail, run):
+    before = added(gateway)
+    try:
+        run(gateway, "postfix", mail_postscreen=True)
+        assert added(gateway) - before == {"module gatehouse_postfix_cache"}
+        mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+        assert "PASS NEW" in gateway.mail_log()
+    finally:
+        run(gateway, "postfix")
 
 
 def test_nothing_of_ours_was_denied(machines):
+    for host in machines:
+        assert "lost 0\n" in host.out("auditctl", "-s")
+        oldest = host.out("sh", "-c", "ls -t /var/log/audit/audit.log* | tail -1").strip()
+        assert host.out("head", "-1", oldest) == host.out("head", "-1", "/var/log/audit/bare")
     assert {host.name: denials(host) for host in machines} == {host.name: {} for host in machines}
 
 
-def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
-    gateway = lab.gateways[0]
+@pytest.mark.usefixtures("mended")
+def test_without_its_label_the_judge_is_out_of_reach(gateway, mail, header, run):
     program = "/usr/local/libexec/gatehouse-dmarc"
     gateway.out("semanage", "fcontext", "--delete", program)
     gateway.out("restorecon", program)
@@ -138,8 +164,17 @@ def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
     mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
 
 
-def test_without_its_module_postfix_cannot_speak_to_stunnel(lab, mail, run, wait):
-    gateway = lab.gateways[0]
+@pytest.mark.usefixtures("mended")
+def test_a_file_that_lost_its_label_is_given_it_back(gateway, mail, run):
+    program = "/usr/local/libexec/gatehouse-dmarc"
+    gateway.out("chcon", "--type=usr_t", program)
+    assert run(gateway, "dmarc") >= {"Teach SELinux", "Restart the judge"}
+    assert ":greylist_milter_exec_t:" in gateway.out("stat", "--format=%C", program)
+    mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
+
+
+@pytest.mark.usefixtures("mended")
+def test_without_its_module_postfix_cannot_speak_to_stunnel(gateway, mail, run, wait):
     gateway.out("semodule", "--remove=gatehouse_lmtp")
     mark = mail.send(gateway.mail_ipv4, ALICE)
     wait(lambda: [message for message in gateway.queue() if message["queue_name"] == "deferred"], 30, "mail that waits")
@@ -149,24 +184,25 @@ def test_without_its_module_postfix_cannot_speak_to_stunnel(lab, mail, run, wait
     mail.wait_for(ALICE, mark)
 
 
-def test_without_its_port_nobody_submits(lab, smtp, run):
-    """The kernel asks for a port's label outside the range alone from which it takes ports by itself."""
-    gateway = lab.gateways[0]
+@pytest.mark.usefixtures("mended")
+def test_without_its_port_nobody_submits(gateway, lab, smtp, run):
+    """The kernel asks for its label outside the range alone from which it gives ports; a refusal is not logged."""
     taken = gateway.out("sysctl", "-n", RANGE).strip()
     gateway.out("sysctl", "-w", f"{RANGE}=40000 60999")
     try:
         gateway.out("semanage", "port", "--delete", "--proto", "tcp", "32841")
         gateway.run("systemctl", "restart", "postfix", check=False)
         assert smtp(gateway.mail_vpn_address, "QUIT", client=lab.client, port=32841) == ["ConnectionRefusedError"]
-        assert ("postfix_master_t", "name_bind") in {(source, right) for source, *_to, right in denials(gateway)}
+        denied = in_log(gateway, "/var/log/audit/audit.log*")
+        assert ("postfix_master_t", "name_bind") in {(source, right) for source, *_to, right in denied}
         assert "Label the ports for SELinux" in run(gateway, "platform,postfix")
         assert smtp(gateway.mail_vpn_address, "QUIT", client=lab.client, port=32841)[0].startswith("220 ")
     finally:
         gateway.out("sysctl", "-w", f"{RANGE}={taken}")
 
 
-def test_without_its_boolean_clamd_reads_no_file(lab, run):
-    gateway = lab.gateways[0]
+@pytest.mark.usefixtures("mended")
+def test_without_its_boolean_clamd_reads_no_file(gateway, run):
     try:
         gateway.out("sh", "-c", "mkdir -p /srv/scan; echo harmless > /srv/scan/file; chmod -R a+rX /srv/scan")
         assert gateway.out("python3", "-c", SCAN).endswith("OK\n\n")
@@ -179,14 +215,12 @@ def test_without_its_boolean_clamd_reads_no_file(lab, run):
         gateway.out("rm", "-rf", "/srv/scan")
 
 
-def test_what_is_switched_off_is_taken_back(lab, mail, run):
-    gateway = lab.gateways[0]
-    before = added(gateway)
-    assert "boolean antivirus_can_scan_system" in before
+@pytest.mark.usefixtures("mended")
+def test_what_is_switched_off_is_taken_back(gateway, mail, run):
+    assert any("antivirus_can_scan_system" in line for line in added(gateway))
     try:
         run(gateway, "clamav,postfix", mail_virus_scanner=False)
         assert not [line for line in added(gateway) if "antivirus" in line or "clam" in line]
         mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
     finally:
         run(gateway, "clamav,postfix")
-    assert added(gateway) == before
