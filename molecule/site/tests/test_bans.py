@@ -137,6 +137,9 @@ def test_who_makes_too_many_errors_is_banned_there_until_the_ban_is_over(
         wait(lambda: greeted(smtp, address, other), 20, f"others to be served after {command}")
         wait(lambda: smtp(address, "QUIT", source=source) == REFUSED, 20, f"the ban after {command}")
     wait(lambda: impatient.run("fail2ban-client", "ping", check=False).returncode == 0, 20, "fail2ban")
+    # Bans come in turn: when this one holds, what was remembered has been restored, and no ban comes after the unban.
+    impatient.out("fail2ban-client", "set", "gatehouse-smtp", "banip", strangers(81))
+    wait(lambda: smtp(impatient.mail_ipv4, "QUIT", source=strangers(81)) == REFUSED, 20, f"a ban of {strangers(81)}")
     impatient.out("fail2ban-client", "unban", source)
     wait(lambda: greeted(smtp, address, source), 20, f"{source} to be let out")
 
