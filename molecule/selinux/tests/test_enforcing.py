@@ -9,7 +9,9 @@ import pytest
 from lab.hosts import STATE
 from lab.mail import EICAR
 
-pytestmark = pytest.mark.enforcing  # in this order: what was denied is asked when all of it has been done
+# In this order: what was denied is asked when all of it has been done. Tests that ask for fixture gateway would be
+# put elsewhere by pytest.
+pytestmark = pytest.mark.enforcing
 ALICE = "alice@example.org"
 RANGE = "net.ipv4.ip_local_port_range"
 # What the roles have added: ports, file contexts, booleans that are on, modules.
@@ -50,8 +52,9 @@ def added(host):
 
 
 @pytest.fixture
-def mended(gateway, run):
+def mended(lab, run):
     """A trial ends with what the roles had added, and nothing else; site.yml gives it back after one that broke off."""
+    gateway = lab.gateways[0]
     before = added(gateway)
     yield
     after = added(gateway)
@@ -117,7 +120,8 @@ def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
 
 
 @pytest.mark.usefixtures("mended")
-def test_milters_listen_on_ports_by_choice_and_leave_none_behind(gateway, mail, header, run):
+def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, header, run):
+    gateway = lab.gateways[0]
     before = added(gateway)
     tags = "opendkim,dmarc,clamav,postfix"
     try:
@@ -132,7 +136,8 @@ def test_milters_listen_on_ports_by_choice_and_leave_none_behind(gateway, mail, 
 
 
 @pytest.mark.usefixtures("mended")
-def test_postscreen_keeps_its_cache_by_choice(gateway, mail, run):
+def test_postscreen_keeps_its_cache_by_choice(lab, mail, run):
+    gateway = lab.gateways[0]
     before = added(gateway)
     try:
         run(gateway, "postfix", mail_postscreen=True)
@@ -152,7 +157,8 @@ def test_nothing_of_ours_was_denied(machines):
 
 
 @pytest.mark.usefixtures("mended")
-def test_without_its_label_the_judge_is_out_of_reach(gateway, mail, header, run):
+def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
+    gateway = lab.gateways[0]
     program = "/usr/local/libexec/gatehouse-dmarc"
     gateway.out("semanage", "fcontext", "--delete", program)
     gateway.out("restorecon", program)
@@ -165,7 +171,8 @@ def test_without_its_label_the_judge_is_out_of_reach(gateway, mail, header, run)
 
 
 @pytest.mark.usefixtures("mended")
-def test_a_file_that_lost_its_label_is_given_it_back(gateway, mail, run):
+def test_a_file_that_lost_its_label_is_given_it_back(lab, mail, run):
+    gateway = lab.gateways[0]
     program = "/usr/local/libexec/gatehouse-dmarc"
     gateway.out("chcon", "--type=usr_t", program)
     assert run(gateway, "dmarc") >= {"Teach SELinux", "Restart the judge"}
@@ -174,7 +181,8 @@ def test_a_file_that_lost_its_label_is_given_it_back(gateway, mail, run):
 
 
 @pytest.mark.usefixtures("mended")
-def test_without_its_module_postfix_cannot_speak_to_stunnel(gateway, mail, run, wait):
+def test_without_its_module_postfix_cannot_speak_to_stunnel(lab, mail, run, wait):
+    gateway = lab.gateways[0]
     gateway.out("semodule", "--remove=gatehouse_lmtp")
     mark = mail.send(gateway.mail_ipv4, ALICE)
     wait(lambda: [message for message in gateway.queue() if message["queue_name"] == "deferred"], 30, "mail that waits")
@@ -185,8 +193,9 @@ def test_without_its_module_postfix_cannot_speak_to_stunnel(gateway, mail, run, 
 
 
 @pytest.mark.usefixtures("mended")
-def test_without_its_port_nobody_submits(gateway, lab, smtp, run):
+def test_without_its_port_nobody_submits(lab, smtp, run):
     """The kernel asks for its label outside the range alone from which it gives ports; a refusal is not logged."""
+    gateway = lab.gateways[0]
     taken = gateway.out("sysctl", "-n", RANGE).strip()
     gateway.out("sysctl", "-w", f"{RANGE}=40000 60999")
     try:
@@ -202,7 +211,8 @@ def test_without_its_port_nobody_submits(gateway, lab, smtp, run):
 
 
 @pytest.mark.usefixtures("mended")
-def test_without_its_boolean_clamd_reads_no_file(gateway, run):
+def test_without_its_boolean_clamd_reads_no_file(lab, run):
+    gateway = lab.gateways[0]
     try:
         gateway.out("sh", "-c", "mkdir -p /srv/scan; echo harmless > /srv/scan/file; chmod -R a+rX /srv/scan")
         assert gateway.out("python3", "-c", SCAN).endswith("OK\n\n")
@@ -216,7 +226,8 @@ def test_without_its_boolean_clamd_reads_no_file(gateway, run):
 
 
 @pytest.mark.usefixtures("mended")
-def test_what_is_switched_off_is_taken_back(gateway, mail, run):
+def test_what_is_switched_off_is_taken_back(lab, mail, run):
+    gateway = lab.gateways[0]
     assert "boolean antivirus_can_scan_system" in added(gateway)
     try:
         run(gateway, "clamav,postfix", mail_virus_scanner=False)
