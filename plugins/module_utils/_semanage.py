@@ -133,13 +133,14 @@ def port_key(port: str, proto: str) -> PortKey:
 def port_changes(wanted: Sequence[Mapping[str, Any]], store: Store) -> list[Change]:
     """What goes comes first, so that a range may be replaced by its parts."""
     items = [(port_key(item["port"], item["proto"]), item["setype"], item["state"]) for item in wanted]
-    gone = {key: setype for key, setype, state in items if state == "absent"}
+    gone = [(key, setype) for key, setype, state in items if state == "absent"]
     present = [(key, setype) for key, setype, state in items if state == "present"]
     for at, (key, _setype) in enumerate(present):
         other = next((before for before, _setype in present[:at] if before.overlaps(key)), None)
-        if other or key in gone:
+        if other or key in dict(gone):
             raise PolicyError(f"port {key}", f"port {other or key} in the same task", "items that do not overlap")
-    removed = [key for key, setype in gone.items() if key in store.local_ports and setype in (None, store.ports[key])]
+    ours = [key for key, setype in gone if key in store.local_ports and setype in (None, store.ports[key])]
+    removed = list(dict.fromkeys(ours))
     left = store._replace(
         ports={key: found for key, found in store.ports.items() if key not in removed},
         local_ports=store.local_ports.difference(removed),

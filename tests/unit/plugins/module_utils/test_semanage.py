@@ -155,6 +155,11 @@ def test_a_port_that_is_to_go_twice_goes_once():
     assert len(port_changes(gone, STORE)) == 1
 
 
+def test_a_port_that_two_options_had_is_taken_back_by_either_type():
+    gone = [port("9100", "http_port_t", state="absent"), port("9100", "milter_port_t", state="absent")]
+    assert [len(port_changes(items, STORE)) for items in (gone, gone[::-1])] == [1, 1]
+
+
 FCONTEXTS = {
     "new": (fcontext("/srv/y(/.*)?"), ["fcontext -a -f a -t mail_spool_t '/srv/y(/.*)?'"]),
     "other kind of file": (fcontext("/srv/x(/.*)?", ftype="d"), ["fcontext -a -f d -t mail_spool_t '/srv/x(/.*)?'"]),

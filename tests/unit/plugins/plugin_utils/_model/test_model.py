@@ -1528,8 +1528,9 @@ def test_what_is_switched_off_is_absent_and_has_no_label():
     always = ["pushed_recipients", "clamav", "opendmarc", "spamassassin", "spf"]
     assert models["mx1.example.org"]["absent"] == [*always, "awstats", "greylist"]
     assert models["store.example.org"]["absent"] == ["recipients", "submission", "dmarc", "greylist"]
-    gone = [(port["port"], port["setype"]) for port in models["store.example.org"]["selinux_ports_absent"]]
-    assert gone == [("10023", "postgrey_port_t"), ("8892", "milter_port_t")]
+    types = {"10023": "postgrey_port_t", "8892": "milter_port_t"}
+    gone = [{"port": port, "proto": "tcp", "setype": setype, "state": "absent"} for port, setype in types.items()]
+    assert models["store.example.org"]["selinux_ports_absent"] == gone
     chosen = {"mail_dmarc_judge": "opendmarc", "mail_policyd_spf": True, "mail_spamassassin": True}
     assert _model.build(*inventory(site(**chosen)))["mx2.example.org"]["absent"] == [
         "pushed_recipients",
