@@ -13,6 +13,7 @@ from lab.mail import EICAR
 # put elsewhere by pytest.
 pytestmark = pytest.mark.enforcing
 ALICE = "alice@example.org"
+JUDGE = "/usr/local/libexec/gatehouse-dmarc"
 RANGE = "net.ipv4.ip_local_port_range"
 # What the roles have added: ports, file contexts, booleans that are on, modules.
 ADDED = r"""
@@ -53,10 +54,10 @@ def added(host):
 
 @pytest.fixture
 def mended(lab, run):
-    """A trial ends with what the roles had added, and nothing else; site.yml gives it back after one that broke off."""
+    """What the roles have added, with which a trial also ends; site.yml gives it back after one that broke off."""
     gateway = lab.gateways[0]
     before = added(gateway)
-    yield
+    yield before
     after = added(gateway)
     if after != before:
         run(gateway, "platform,opendkim,dmarc,clamav,stunnel,postfix")
@@ -119,10 +120,8 @@ def test_after_a_reboot_all_is_there(lab, machines, mail, send, received, wait):
     received([mark])
 
 
-@pytest.mark.usefixtures("mended")
-def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, header, run):
+def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, header, run, mended):
     gateway = lab.gateways[0]
-    before = added(gateway)
     tags = "opendkim,dmarc,clamav,postfix"
     try:
         run(gateway, tags, mail_milter_sockets="inet")
@@ -130,18 +129,16 @@ def test_milters_listen_on_ports_by_choice_and_leave_none_behind(lab, mail, head
         (said,) = mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", f"{header}\r\n{EICAR}\r\n")])
         assert said.startswith("550 5.7.1 refused by ClamAV")
         mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
-        assert added(gateway) - before == {"port milter_port_t tcp 8892", "port milter_port_t tcp 8894"}
+        assert added(gateway) - mended == {"port milter_port_t tcp 8892", "port milter_port_t tcp 8894"}
     finally:
         run(gateway, tags)
 
 
-@pytest.mark.usefixtures("mended")
-def test_postscreen_keeps_its_cache_by_choice(lab, mail, run):
+def test_postscreen_keeps_its_cache_by_choice(lab, mail, run, mended):
     gateway = lab.gateways[0]
-    before = added(gateway)
     try:
         run(gateway, "postfix", mail_postscreen=True)
-        assert added(gateway) - before == {"module gatehouse_postfix_cache"}
+        assert added(gateway) - mended == {"module gatehouse_postfix_cache"}
         mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
         assert "PASS NEW" in gateway.mail_log()
     finally:
@@ -159,9 +156,8 @@ def test_nothing_of_ours_was_denied(machines):
 @pytest.mark.usefixtures("mended")
 def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
     gateway = lab.gateways[0]
-    program = "/usr/local/libexec/gatehouse-dmarc"
-    gateway.out("semanage", "fcontext", "--delete", program)
-    gateway.out("restorecon", program)
+    gateway.out("semanage", "fcontext", "--delete", JUDGE)
+    gateway.out("restorecon", JUDGE)
     gateway.out("systemctl", "restart", "gatehouse-dmarc")
     (said,) = mail.offer(gateway, [("<carol@sender.example>", f"<{ALICE}>", f"{header}\r\nhello\r\n")])
     assert said.startswith("451 4.7.1")
@@ -173,10 +169,9 @@ def test_without_its_label_the_judge_is_out_of_reach(lab, mail, header, run):
 @pytest.mark.usefixtures("mended")
 def test_a_file_that_lost_its_label_is_given_it_back(lab, mail, run):
     gateway = lab.gateways[0]
-    program = "/usr/local/libexec/gatehouse-dmarc"
-    gateway.out("chcon", "--type=usr_t", program)
+    gateway.out("chcon", "--type=usr_t", JUDGE)
     assert run(gateway, "dmarc") >= {"Teach SELinux", "Restart the judge"}
-    assert ":greylist_milter_exec_t:" in gateway.out("stat", "--format=%C", program)
+    assert ":greylist_milter_exec_t:" in gateway.out("stat", "--format=%C", JUDGE)
     mail.wait_for(ALICE, mail.send(gateway.mail_ipv4, ALICE))
 
 
@@ -225,10 +220,9 @@ def test_without_its_boolean_clamd_reads_no_file(lab, run):
         gateway.out("rm", "-rf", "/srv/scan")
 
 
-@pytest.mark.usefixtures("mended")
-def test_what_is_switched_off_is_taken_back(lab, mail, run):
+def test_what_is_switched_off_is_taken_back(lab, mail, run, mended):
     gateway = lab.gateways[0]
-    assert "boolean antivirus_can_scan_system" in added(gateway)
+    assert "boolean antivirus_can_scan_system" in mended
     try:
         run(gateway, "clamav,postfix", mail_virus_scanner=False)
         assert not [line for line in added(gateway) if "antivirus" in line or "clam" in line]
